@@ -1,0 +1,63 @@
+//! What stands behind a device: the kernel, or software.
+
+use std::fmt::Debug;
+use std::io;
+
+use super::{DeviceInfo, IrqInfo};
+use crate::mapping::{Mapping, Protection};
+use crate::region::RegionInfo;
+
+/// What a [`Device`](super::Device) needs from whoever provides it. The kernel is one backend; a
+/// software device implements the same calls, and everything above them is shared.
+///
+/// Errors are those of the kernel's ioctls (`include/uapi/linux/vfio.h`), as
+/// [`io::Error::from_raw_os_error`]; the device adds its name and the operation to them.
+/// The trait is off the hot path: once a range is mapped, an access is a load or a store.
+pub trait Backend: Debug + Send + Sync {
+    /// `VFIO_DEVICE_GET_INFO`. It comes before any other call: some kernel drivers answer
+    /// `VFIO_DEVICE_GET_IRQ_INFO` only afterwards.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    fn device_info(&self) -> io::Result<DeviceInfo>;
+
+    /// `VFIO_DEVICE_GET_REGION_INFO` with its whole capability chain.
+    ///
+    /// # Errors
+    /// `EINVAL` for an index that the device does not have; `InvalidData` with a
+    /// [`ChainError`](crate::region::ChainError) inside for a malformed chain.
+    fn region_info(&self, index: u32) -> io::Result<RegionInfo>;
+
+    /// `VFIO_DEVICE_GET_IRQ_INFO`.
+    ///
+    /// # Errors
+    /// `EINVAL` for an index that the device does not have.
+    fn irq_info(&self, index: u32) -> io::Result<IrqInfo>;
+
+    /// `pread(2)` on the device, at an offset that counts from the device's start
+    /// ([`RegionInfo::offset`] plus the place in the region). Returns the bytes read.
+    ///
+    /// # Errors
+    /// What the kernel driver says.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// `pwrite(2)` on the device, at an offset as for [`Backend::read_at`]. Returns the bytes
+    /// written.
+    ///
+    /// # Errors
+    /// What the kernel driver says.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+
+    /// `mmap(2)` of the device, shared, at an offset as for [`Backend::read_at`]; offset and length
+    /// in bytes, the offset page-aligned.
+    ///
+    /// # Errors
+    /// What the kernel driver says; the caller falls back to [`Backend::read_at`].
+    fn map(&self, offset: u64, length: usize, protection: Protection) -> io::Result<Mapping>;
+
+    /// `VFIO_DEVICE_RESET`.
+    ///
+    /// # Errors
+    /// `ENOTTY` or `EINVAL` when the device cannot be reset, `EAGAIN` while it is locked.
+    fn reset(&self) -> io::Result<()>;
+}

@@ -1,0 +1,168 @@
+//! The handle to an open device.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::{Backend, DeviceError, DeviceInfo, IrqInfo};
+use crate::pci_config::{ConfigError, PciConfig};
+use crate::region::{Region, RegionError, RegionInfo, RegionState};
+
+/// An open device. Clones are handles to the same one; it closes when the last of them, and the
+/// last [`Region`] and [`Window`](crate::region::Window) made from them, is dropped.
+#[derive(Debug, Clone)]
+pub struct Device {
+    shared: Arc<Shared>,
+}
+
+/// Invariant: the fields drop in this order, so the backend's descriptor outlives no mapping of it
+/// (regions hold the whole `Shared`, which holds only weak references to them).
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    info: DeviceInfo,
+    /// Regions in use, so that one region is mapped once.
+    regions: Mutex<BTreeMap<u32, Weak<RegionState>>>,
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+/// What became of a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetOutcome {
+    /// The device was reset.
+    Done,
+    /// The device has no reset.
+    Unsupported,
+}
+
+impl Device {
+    /// A device named `name` in messages and behind `backend`.
+    ///
+    /// # Errors
+    /// [`DeviceError::Info`] when the backend cannot tell what it is.
+    pub fn new(name: impl Into<Arc<str>>, backend: Arc<dyn Backend>) -> Result<Self, DeviceError> {
+        let name = name.into();
+        let info = backend
+            .device_info()
+            .map_err(|source| DeviceError::Info { device: name.clone(), source })?;
+        let regions = Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { name, info, regions, backend }) })
+    }
+
+    /// The device's name, for messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Kind and numbers of regions and interrupts, as read when it was opened.
+    #[must_use]
+    pub fn info(&self) -> DeviceInfo {
+        self.shared.info
+    }
+
+    /// What the device says of region `index`; `None` when it has no such region. Any index can be
+    /// asked for, also one past [`DeviceInfo::num_regions`].
+    ///
+    /// # Errors
+    /// [`DeviceError::RegionInfo`] when the device has it and cannot describe it.
+    pub fn region_info(&self, index: u32) -> Result<Option<RegionInfo>, DeviceError> {
+        match self.shared.backend.region_info(index) {
+            Ok(info) if info.size == 0 => Ok(None),
+            Ok(info) => Ok(Some(info)),
+            Err(error) if is_invalid(&error) => Ok(None),
+            Err(source) => {
+                Err(DeviceError::RegionInfo { device: self.shared.name.clone(), index, source })
+            }
+        }
+    }
+
+    /// Region `index`, with what can be mapped of it mapped. Asking again for a region in use gives
+    /// the same mapping.
+    ///
+    /// # Errors
+    /// [`RegionError::Absent`] when the device has no such region, [`RegionError::Device`] when it
+    /// cannot describe it. A mapping that fails is no error: that part is accessed through the
+    /// device descriptor, and [`Region::unmapped`] says why.
+    pub fn region(&self, index: u32) -> Result<Region, RegionError> {
+        // Held over the mapping on purpose: two threads that ask for one region share it.
+        let mut regions = self.shared.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = regions.get(&index).and_then(Weak::upgrade) {
+            return Ok(Region::from(state));
+        }
+        let Some(info) = self.region_info(index)? else {
+            return Err(RegionError::Absent { device: self.shared.name.clone(), index });
+        };
+        let state = Arc::new(RegionState::map(self, info));
+        regions.insert(index, Arc::downgrade(&state));
+        Ok(Region::from(state))
+    }
+
+    /// What the device says of interrupt `index`; `None` when it has no such interrupt.
+    ///
+    /// # Errors
+    /// [`DeviceError::IrqInfo`] when the device has it and cannot describe it.
+    pub fn irq_info(&self, index: u32) -> Result<Option<IrqInfo>, DeviceError> {
+        match self.shared.backend.irq_info(index) {
+            Ok(info) if info.count == 0 => Ok(None),
+            Ok(info) => Ok(Some(info)),
+            Err(error) if is_invalid(&error) => Ok(None),
+            Err(source) => {
+                Err(DeviceError::IrqInfo { device: self.shared.name.clone(), index, source })
+            }
+        }
+    }
+
+    /// The PCI configuration space; `None` when the device is not a PCI function.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when it is one and its configuration region cannot be had.
+    pub fn pci_config(&self) -> Result<Option<PciConfig>, ConfigError> {
+        PciConfig::of(self)
+    }
+
+    /// Resets the device. It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit
+    /// says: the kernel's sample devices can be reset and do not set it.
+    ///
+    /// Mapped memory may fault while the reset runs: no other thread may access the device then.
+    ///
+    /// # Errors
+    /// [`DeviceError::Reset`] when the device can be reset and it failed.
+    pub fn reset(&self) -> Result<ResetOutcome, DeviceError> {
+        const TRIES: u32 = 20;
+        const PAUSE: Duration = Duration::from_millis(50);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match self.shared.backend.reset() {
+                Ok(()) => return Ok(ResetOutcome::Done),
+                Err(error) if is_invalid(&error) || is_errno(&error, Errno::NOTTY) => {
+                    return Ok(ResetOutcome::Unsupported);
+                }
+                // The device is locked by another reset or a power transition.
+                Err(error) if is_errno(&error, Errno::AGAIN) && tried < TRIES => {
+                    thread::sleep(PAUSE);
+                }
+                Err(source) => {
+                    return Err(DeviceError::Reset { device: self.shared.name.clone(), source });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+fn is_invalid(error: &io::Error) -> bool {
+    is_errno(error, Errno::INVAL)
+}
+
+fn is_errno(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
+}

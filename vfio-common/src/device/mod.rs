@@ -1,0 +1,15 @@
+//! An open VFIO device.
+
+mod backend;
+mod error;
+mod handle;
+mod info;
+mod irq;
+
+pub use backend::Backend;
+pub use error::DeviceError;
+pub use handle::{Device, ResetOutcome};
+pub use info::{DeviceFlags, DeviceInfo};
+pub use irq::{IrqFlags, IrqInfo};
+
+pub(crate) use handle::Shared;

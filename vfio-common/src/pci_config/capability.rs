@@ -1,0 +1,117 @@
+//! The list of PCI capabilities, and MSI-X.
+
+use std::ops::Range;
+
+use super::{ConfigError, PciConfig};
+use crate::device::Device;
+use crate::region::{RegionFlags, RegionInfo};
+
+const STATUS: u64 = 0x06;
+const STATUS_CAPABILITY_LIST: u16 = 1 << 4;
+const CAPABILITY_POINTER: u64 = 0x34;
+/// The first byte behind the header that all functions have.
+const FIRST_CAPABILITY: u8 = 0x40;
+/// Capabilities start at dwords behind the header, so there can be no more of them.
+const MOST_CAPABILITIES: usize = (0x100 - 0x40) / 4;
+const BARS: u32 = 6;
+const MSIX_ENTRY_LENGTH: u64 = 16;
+
+/// A capability in the first 256 bytes of configuration space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Capability {
+    /// `PCI_CAP_ID_*` of `include/uapi/linux/pci_regs.h`.
+    pub id: u8,
+    /// Where it starts, in bytes.
+    pub offset: u64,
+}
+
+impl Capability {
+    /// A vendor's own capability.
+    pub const VENDOR_SPECIFIC: u8 = 0x09;
+    /// MSI-X.
+    pub const MSIX: u8 = 0x11;
+}
+
+/// Where a function keeps its MSI-X vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MsixTable {
+    /// Number of vectors, 1 to 2048.
+    pub vectors: u16,
+    /// The region (BAR) that holds the table.
+    pub bar: u32,
+    /// Where the table starts in it, in bytes.
+    pub offset: u64,
+}
+
+impl PciConfig {
+    /// The capabilities, in the order of the list.
+    ///
+    /// # Errors
+    /// [`ConfigError::BrokenList`] when the list leads in a circle or back into the header,
+    /// [`ConfigError::Region`] when it leads out of the space or an access fails.
+    pub fn capabilities(&self) -> Result<Vec<Capability>, ConfigError> {
+        let mut found: Vec<Capability> = Vec::new();
+        if self.region().read16(STATUS)? & STATUS_CAPABILITY_LIST == 0 {
+            return Ok(found);
+        }
+        let mut from = CAPABILITY_POINTER;
+        loop {
+            // The two low bits are reserved.
+            let at = self.region().read8(from)? & !0x3;
+            if at == 0 {
+                return Ok(found);
+            }
+            let offset = u64::from(at);
+            if at < FIRST_CAPABILITY || found.len() >= MOST_CAPABILITIES {
+                return Err(ConfigError::BrokenList { device: self.device_name(), offset: from });
+            }
+            found.push(Capability { id: self.region().read8(offset)?, offset });
+            from = offset.saturating_add(1);
+        }
+    }
+
+    /// The MSI-X table; `None` when the function has no MSI-X.
+    ///
+    /// # Errors
+    /// As [`PciConfig::capabilities`].
+    pub fn msix(&self) -> Result<Option<MsixTable>, ConfigError> {
+        let capabilities = self.capabilities()?;
+        let Some(msix) = capabilities.iter().find(|found| found.id == Capability::MSIX) else {
+            return Ok(None);
+        };
+        let control = self.region().read16(msix.offset.saturating_add(2))?;
+        let table = self.region().read32(msix.offset.saturating_add(4))?;
+        Ok(Some(MsixTable {
+            vectors: (control & 0x7ff).saturating_add(1),
+            bar: table & 0x7,
+            offset: u64::from(table & !0x7),
+        }))
+    }
+}
+
+/// The bytes of a region that must not be mapped because they hold the MSI-X table. Asks the device
+/// only where the answer matters: a BAR that can be mapped, about which the kernel said neither that
+/// the table may be mapped nor which areas may.
+pub(crate) fn trapped_range(device: &Device, info: &RegionInfo) -> Option<Range<u64>> {
+    let matters = info.index < BARS
+        && info.flags.contains(RegionFlags::MMAP)
+        && info.sparse.is_none()
+        && !info.msix_mappable;
+    if !matters {
+        return None;
+    }
+    match PciConfig::unshared(device)?.msix() {
+        Ok(Some(table)) if table.bar == info.index => {
+            let length = u64::from(table.vectors).saturating_mul(MSIX_ENTRY_LENGTH);
+            Some(table.offset..table.offset.saturating_add(length))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            tracing::debug!(
+                device = device.name(), %error, "cannot tell where the MSI-X table is: no region is \
+                 kept from being mapped for it"
+            );
+            None
+        }
+    }
+}

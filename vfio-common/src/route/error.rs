@@ -1,0 +1,218 @@
+//! Why a device does not open.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::Member;
+use crate::device::DeviceError;
+use crate::sysfs::SysfsError;
+
+/// A device could not be opened. Nothing stays open after it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such device.
+    #[error("{device} does not exist")]
+    NoDevice {
+        /// The device's name.
+        device: String,
+    },
+    /// Its place in sysfs could not be read.
+    #[error("cannot find the IOMMU group of {device}")]
+    Sysfs {
+        /// The device's name.
+        device: String,
+        /// What went wrong.
+        source: SysfsError,
+    },
+    /// It is in no IOMMU group: no kernel driver offers it to user space.
+    #[error(
+        "{device} is in no IOMMU group, because no kernel driver that offers it through VFIO is \
+         bound to it"
+    )]
+    NoGroup {
+        /// The device's name.
+        device: String,
+    },
+    /// A device node could not be opened.
+    #[error("cannot open {}{}", node.display(), node_advice(node, source))]
+    Node {
+        /// The node.
+        node: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What lies at the node's path is something else.
+    #[error("{} is not a device node of VFIO: name the directory that stands for /dev", node.display())]
+    NotANode {
+        /// The node.
+        node: PathBuf,
+    },
+    /// The node belongs to a group that is gone, whose number was given again.
+    #[error(
+        "{} is stale: it is device {found}, and sysfs says {expected}; let udev make it again",
+        node.display()
+    )]
+    StaleNode {
+        /// The node.
+        node: PathBuf,
+        /// Its device number, as major:minor.
+        found: String,
+        /// The device number of the group.
+        expected: String,
+    },
+    /// Another member of the group is in the hands of the host.
+    #[error("group {group} is not viable: {}", viability_advice(members))]
+    NotViable {
+        /// The group.
+        group: u32,
+        /// All its members.
+        members: Vec<Member>,
+    },
+    /// The group is open in this process with another container.
+    #[error(
+        "group {group} is already attached to another container of this process: open its devices \
+         through one `Vfio`"
+    )]
+    OtherContainer {
+        /// The group.
+        group: u32,
+    },
+    /// A step between opening the nodes and the device failed.
+    #[error("cannot {step}{}", step.advice(source))]
+    Step {
+        /// The step.
+        step: OpenStep,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel speaks another version of VFIO.
+    #[error(
+        "this kernel speaks version {found} of the VFIO interface, which is not known: update this program"
+    )]
+    ApiVersion {
+        /// The version it answered.
+        found: i32,
+    },
+    /// The kernel has no type 1 version 2 IOMMU.
+    #[error("this kernel offers no type 1 IOMMU to VFIO: modprobe vfio_iommu_type1")]
+    NoType1,
+    /// The device opened and cannot describe itself.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// A step on the way from the nodes to the device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenStep {
+    /// `VFIO_GET_API_VERSION`, `VFIO_CHECK_EXTENSION`.
+    AskContainer,
+    /// `VFIO_GROUP_GET_STATUS`.
+    AskGroup {
+        /// The group.
+        group: u32,
+    },
+    /// `VFIO_GROUP_SET_CONTAINER`.
+    SetContainer {
+        /// The group.
+        group: u32,
+    },
+    /// `VFIO_SET_IOMMU`.
+    SetIommu,
+    /// `VFIO_GROUP_GET_DEVICE_FD`.
+    GetDevice {
+        /// The device's name.
+        device: String,
+        /// Its group.
+        group: u32,
+    },
+}
+
+impl fmt::Display for OpenStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AskContainer => write!(f, "ask the container what it can do"),
+            Self::AskGroup { group } => write!(f, "read the status of group {group}"),
+            Self::SetContainer { group } => write!(f, "attach group {group} to a container"),
+            Self::SetIommu => write!(f, "set the container's IOMMU to type 1 version 2"),
+            Self::GetDevice { device, group } => write!(f, "get {device} from group {group}"),
+        }
+    }
+}
+
+impl OpenStep {
+    fn advice(&self, source: &io::Error) -> &'static str {
+        match (self, errno(source)) {
+            (Self::AskContainer | Self::AskGroup { .. }, Some(Errno::NOTTY)) => {
+                ": the node is not one of VFIO"
+            }
+            (Self::SetContainer { .. }, Some(Errno::INVAL)) => {
+                ": firmware may demand a fixed IOMMU mapping for it, see the kernel log (dmesg)"
+            }
+            (Self::SetIommu, Some(Errno::PERM)) => {
+                ": the machine has no interrupt remapping; enable it in the firmware, or load \
+                 vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the device"
+            }
+            (Self::SetIommu, Some(Errno::NODEV)) => ": modprobe vfio_iommu_type1",
+            (Self::GetDevice { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
+            (Self::GetDevice { .. }, Some(Errno::SRCH | Errno::INVAL)) => {
+                ": its kernel driver may need a KVM virtual machine linked to the group"
+            }
+            (Self::GetDevice { .. }, Some(Errno::BUSY | Errno::EXIST)) => {
+                ": another program has it open"
+            }
+            _ => "",
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw_os_error)
+}
+
+fn node_advice(node: &Path, source: &io::Error) -> String {
+    match errno(source) {
+        Some(Errno::ACCESS) => format!(
+            "{}; run as root, or let a udev rule give it to your group (SUBSYSTEM==\"vfio\", \
+             GROUP=\"...\", MODE=\"0660\")",
+            ownership(node)
+        ),
+        Some(Errno::NOENT) if node.ends_with("vfio") => {
+            ": modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)".into()
+        }
+        Some(Errno::NOENT) => {
+            ": no kernel driver offers it yet, udev has not made the node, or this \
+                               is a container without it (--device /dev/vfio/...)"
+                .into()
+        }
+        Some(Errno::BUSY) => ": another program has the group or its device open".into(),
+        Some(Errno::PERM) => ": the device cgroup of this container forbids it".into(),
+        Some(Errno::NODEV | Errno::NXIO) => ": its device went away, or modprobe vfio".into(),
+        _ => String::new(),
+    }
+}
+
+fn ownership(node: &Path) -> String {
+    rustix::fs::stat(node).map_or_else(
+        |_| String::new(),
+        |stat| {
+            let mode = stat.st_mode & 0o7777;
+            format!(" (owner {}:{}, mode {mode:04o})", stat.st_uid, stat.st_gid)
+        },
+    )
+}
+
+fn viability_advice(members: &[Member]) -> String {
+    let mut in_the_way = members.iter().filter(|member| member.is_in_the_way()).peekable();
+    if in_the_way.peek().is_none() {
+        return "the kernel does not say which member is in the way, see `ls -l \
+                /sys/kernel/iommu_groups/*/devices/*/driver`"
+            .into();
+    }
+    let named: Vec<_> = in_the_way.map(Member::to_string).collect();
+    format!("{}; bind to vfio-pci or unbind what is in the way", named.join(", "))
+}

@@ -1,0 +1,53 @@
+//! The devices of an IOMMU group, which are let in or kept out together.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::sysfs::{Host, SysfsError};
+
+/// A device in an IOMMU group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its name on its bus.
+    pub name: String,
+    /// The kernel driver that is bound to it.
+    pub driver: Option<String>,
+}
+
+impl Member {
+    /// The members of a group.
+    ///
+    /// # Errors
+    /// [`SysfsError`] when the group's directory cannot be read. Members that vanish are left out.
+    pub fn of_group(host: &Host, group: u32) -> Result<Vec<Self>, SysfsError> {
+        let path = Path::new("kernel/iommu_groups").join(group.to_string()).join("devices");
+        let Some(dir) = host.sysfs_dir(path)? else { return Ok(Vec::new()) };
+        let mut members = Vec::new();
+        for entry in dir.entries()? {
+            let driver = dir.link_name(Path::new(&entry.name).join("driver"))?;
+            members.push(Self { name: entry.name.to_string_lossy().into_owned(), driver });
+        }
+        members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(members)
+    }
+
+    /// Whether this member keeps its group from being viable. Unbound members, members bound to a
+    /// driver of VFIO, and bridges do not (`vfio_dev_viable` and its successor in the kernel, which
+    /// look whether the driver does DMA of its own).
+    #[must_use]
+    pub fn is_in_the_way(&self) -> bool {
+        match self.driver.as_deref() {
+            None | Some("pci-stub" | "pcieport") => false,
+            Some(driver) => !(driver.starts_with("vfio") || driver.ends_with("vfio_pci")),
+        }
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.driver {
+            Some(driver) => write!(f, "{} is bound to {driver}", self.name),
+            None => write!(f, "{} is not bound", self.name),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! The ioctl system call.
+#![expect(unsafe_code, reason = "the boundary to the kernel")]
+
+use std::ffi::{CStr, c_ulong};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use rustix::ioctl::opcode;
+use vfio_bindings::bindings::vfio as sys;
+
+/// The number of an ioctl, in the type that the C library takes it.
+pub(super) type Request = libc::Ioctl;
+
+/// The number of a VFIO ioctl: `_IO(VFIO_TYPE, VFIO_BASE + n)`.
+#[expect(clippy::cast_lossless, reason = "glibc takes a long and musl an int")]
+pub(super) const fn vfio(n: u8) -> Request {
+    opcode::none(sys::VFIO_TYPE, BASE + n) as Request
+}
+
+/// `VFIO_BASE`, which is 100 and fits.
+#[expect(clippy::cast_possible_truncation, reason = "checked just below")]
+const BASE: u8 = sys::VFIO_BASE as u8;
+const _: () = assert!(BASE as u32 == sys::VFIO_BASE);
+
+/// An ioctl whose argument is a number.
+///
+/// Not for requests that take a pointer: the callers in this folder pass only the numbers of
+/// requests that do not.
+pub(super) fn number(fd: BorrowedFd<'_>, request: Request, argument: c_ulong) -> io::Result<i32> {
+    // SAFETY: the descriptor is open for the call. The request takes its argument by value, so the
+    // kernel touches no memory of this process.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, argument) };
+    check(result)
+}
+
+/// An ioctl whose argument is a struct that begins with its length, `argsz`, and that the kernel
+/// reads and fills in. The buffer is aligned for every VFIO struct.
+///
+/// The kernel writes no more than `argsz` bytes; the caller has set it to the buffer's length or
+/// less, or the call is refused here.
+pub(super) fn sized(fd: BorrowedFd<'_>, request: Request, buffer: &mut [u64]) -> io::Result<i32> {
+    let length = size_of_val(buffer);
+    let argsz = buffer.first().map_or(0, |word| super::argsz::low_half(*word));
+    if argsz as usize > length || length == 0 {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: the pointer covers the whole buffer, which is borrowed for the call alone, is aligned
+    // to 8 as every VFIO struct needs, and is initialised. By the argsz protocol the kernel reads
+    // and writes at most `argsz` bytes, which was checked to be no more than the buffer has.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
+    check(result)
+}
+
+/// An ioctl whose argument is a descriptor's number, read by the kernel.
+pub(super) fn descriptor(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    argument: BorrowedFd<'_>,
+) -> io::Result<i32> {
+    let number: libc::c_int = argument.as_raw_fd();
+    // SAFETY: the pointer is to a live `int`, which is what the request reads.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw const number) };
+    check(result)
+}
+
+/// An ioctl whose argument is a string and which returns a new descriptor.
+pub(super) fn open(fd: BorrowedFd<'_>, request: Request, name: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the pointer is to a string that ends with NUL, which is what the request reads.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, name.as_ptr()) };
+    let number = check(result)?;
+    // SAFETY: the kernel returned this descriptor just now for this call: nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn check(result: libc::c_int) -> io::Result<i32> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,19 @@
+//! The VFIO system calls: the one place that makes them.
+//!
+//! Rules of this module:
+//! - One function an ioctl, typed by the kind of descriptor it belongs to, for the same number means
+//!   different things on containers, groups and devices.
+//! - Structs go in zeroed and as bytes; what the kernel filled in is read by copy.
+//! - Nothing is interpreted here: errors are the kernel's.
+//!
+//! Source of all numbers and layouts: `include/uapi/linux/vfio.h`.
+
+mod argsz;
+mod call;
+mod container;
+mod device;
+mod group;
+
+pub(crate) use container::ContainerFd;
+pub(crate) use device::DeviceFd;
+pub(crate) use group::GroupFd;
