@@ -1,1 +1,10 @@
-//! Placeholder while the workspace is laid out.
+//! User-space drivers for mediated devices. Each registers itself, so an application gets all of
+//! them with `use drivers as _;`.
+//!
+//! | driver | devices |
+//! |---|---|
+//! | [`mtty`] | the kernel's sample serial card, types `mtty-1` and `mtty-2` |
+
+#![forbid(unsafe_code)]
+
+pub mod mtty;

@@ -1,1 +1,4 @@
-//! Placeholder while the workspace is laid out.
+//! Sim.
+#![forbid(unsafe_code)]
+mod errno;
+pub mod tree;

@@ -27,7 +27,7 @@ use crate::mmio::{View, WIDEST};
 ///
 /// An offset outside the window does not compile:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0080
 /// # fn f(registers: vfio_common::region::Window<0x100>) {
 /// registers.read32::<0x100>();
 /// # }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rustix::fs::{Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::SysfsError;
@@ -115,6 +115,17 @@ impl Dir {
                 Err(SysfsError::malformed(path, &found, "a link with a name at its end"))
             }
         }
+    }
+
+    /// The inode number of an entry itself, not of what it links to; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`SysfsError::Io`] when the kernel fails the look-up.
+    pub fn inode(&self, name: impl AsRef<Path>) -> Result<Option<u64>, SysfsError> {
+        let name = name.as_ref();
+        let found = present(rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|errno| self.error("look up", name, errno))?;
+        Ok(found.map(|stat| stat.st_ino))
     }
 
     /// An attribute's text without the newline at its end; `None` when there is no such attribute.

@@ -12,7 +12,6 @@ use vfio_bindings::bindings::vfio as sys;
 pub(super) type Request = libc::Ioctl;
 
 /// The number of a VFIO ioctl: `_IO(VFIO_TYPE, VFIO_BASE + n)`.
-#[expect(clippy::cast_lossless, reason = "glibc takes a long and musl an int")]
 pub(super) const fn vfio(n: u8) -> Request {
     opcode::none(sys::VFIO_TYPE, BASE + n) as Request
 }

@@ -1,0 +1,256 @@
+//! What a driver's id table says of the devices it handles.
+
+use std::fmt;
+
+use vfio_common::bus::{DeviceIds, Match, Specificity};
+use vfio_common::pci_config::PciIds;
+
+use crate::{DeviceApi, MdevInfo};
+
+/// One line of a driver's id table: a device matches if it meets every condition that is set. Made
+/// in constant context, from one condition and more:
+///
+/// ```
+/// use mdev_bus::{DeviceApi, MdevId, PciMatch};
+///
+/// const TABLE: [MdevId; 4] = [
+///     MdevId::of_type("mtty-2"),
+///     MdevId::of_type("i915-GVTg_V5_*").and_parent("0000:00:02.0"),
+///     MdevId::of_pci(PciMatch::device(0x8086, 0x1912)),
+///     MdevId::of_api(DeviceApi::Ccw),
+/// ];
+/// ```
+///
+/// Of several drivers that match a device, the one whose line says the most specific thing is asked
+/// first: the type beats the parent, the parent beats PCI ids, and these beat the device API. Exact
+/// names beat patterns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MdevId {
+    api: Option<DeviceApi>,
+    mdev_type: Option<Pattern>,
+    parent: Option<Pattern>,
+    pci: Option<PciMatch>,
+}
+
+/// A name, or all names that begin alike: `*` at the end stands for any rest, and nowhere else for
+/// anything but itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pattern(&'static str);
+
+/// Conditions on the PCI ids of a device; what is not set matches anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PciMatch {
+    vendor: Option<u16>,
+    device: Option<u16>,
+    subsystem_vendor: Option<u16>,
+    subsystem_device: Option<u16>,
+    /// Class and the bits of it that count.
+    class: Option<(u32, u32)>,
+}
+
+impl MdevId {
+    const ANY: Self = Self { api: None, mdev_type: None, parent: None, pci: None };
+
+    /// Devices with this API.
+    #[must_use]
+    pub const fn of_api(api: DeviceApi) -> Self {
+        Self { api: Some(api), ..Self::ANY }
+    }
+
+    /// Devices of this type, whatever their parent: a [`Pattern`].
+    #[must_use]
+    pub const fn of_type(mdev_type: &'static str) -> Self {
+        Self { mdev_type: Some(Pattern(mdev_type)), ..Self::ANY }
+    }
+
+    /// Devices of this parent, by its name below `/sys/class/mdev_bus`: a [`Pattern`].
+    #[must_use]
+    pub const fn of_parent(parent: &'static str) -> Self {
+        Self { parent: Some(Pattern(parent)), ..Self::ANY }
+    }
+
+    /// Devices with the API vfio-pci and these PCI ids. They are not in sysfs: a device that may
+    /// match is opened to read them.
+    #[must_use]
+    pub const fn of_pci(pci: PciMatch) -> Self {
+        Self { api: Some(DeviceApi::Pci), pci: Some(pci), ..Self::ANY }
+    }
+
+    /// Only those of this parent: a [`Pattern`].
+    #[must_use]
+    pub const fn and_parent(self, parent: &'static str) -> Self {
+        // `..self` would drop the rest of `self`, which constant functions cannot.
+        let mut id = self;
+        id.parent = Some(Pattern(parent));
+        id
+    }
+
+    /// Only those with the API vfio-pci and these PCI ids.
+    #[must_use]
+    pub const fn and_pci(self, pci: PciMatch) -> Self {
+        let mut id = self;
+        id.pci = Some(pci);
+        id
+    }
+
+    pub(crate) fn matches(&self, info: &MdevInfo, ids: DeviceIds) -> Match {
+        let named = |pattern: Option<Pattern>, name: Option<&str>| match (pattern, name) {
+            (None, _) => true,
+            (Some(pattern), Some(name)) => pattern.matches(name),
+            (Some(_), None) => false,
+        };
+        let api_fits = match &self.api {
+            None => true,
+            Some(api) => info.device_api.as_ref() == Some(api),
+        };
+        if !api_fits
+            || !named(self.mdev_type, info.mdev_type.as_deref())
+            || !named(self.parent, Some(&info.parent))
+        {
+            return Match::No;
+        }
+        let Some(pci) = &self.pci else { return Match::Yes(self.specificity()) };
+        if info.device_api != Some(DeviceApi::Pci) {
+            return Match::No;
+        }
+        match ids {
+            DeviceIds::Unread => Match::AskDevice,
+            DeviceIds::Pci(ids) if pci.matches(&ids) => Match::Yes(self.specificity()),
+            _ => Match::No,
+        }
+    }
+
+    /// A digit for each kind of condition, the most telling one first.
+    fn specificity(&self) -> Specificity {
+        let named = |pattern: Option<Pattern>| pattern.map_or(0, Pattern::specificity);
+        let pci = self.pci.map_or(0, |pci| pci.specificity());
+        let api = u32::from(self.api.is_some());
+        Specificity(named(self.mdev_type) << 16 | named(self.parent) << 12 | pci << 4 | api)
+    }
+}
+
+impl Pattern {
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn matches(self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == self.0,
+        }
+    }
+
+    fn specificity(self) -> u32 {
+        if self.0.ends_with('*') { 1 } else { 2 }
+    }
+}
+
+impl PciMatch {
+    const ANY: Self = Self {
+        vendor: None,
+        device: None,
+        subsystem_vendor: None,
+        subsystem_device: None,
+        class: None,
+    };
+
+    /// Any device of a vendor.
+    #[must_use]
+    pub const fn vendor(vendor: u16) -> Self {
+        Self { vendor: Some(vendor), ..Self::ANY }
+    }
+
+    /// One device of a vendor.
+    #[must_use]
+    pub const fn device(vendor: u16, device: u16) -> Self {
+        Self { vendor: Some(vendor), device: Some(device), ..Self::ANY }
+    }
+
+    /// Any device whose class (24 bits: base class, subclass, interface) is `class` in the bits that
+    /// `mask` sets.
+    #[must_use]
+    pub const fn class(class: u32, mask: u32) -> Self {
+        Self { class: Some((class, mask)), ..Self::ANY }
+    }
+
+    /// Only those with this subsystem vendor.
+    #[must_use]
+    pub const fn and_subsystem_vendor(self, vendor: u16) -> Self {
+        Self { subsystem_vendor: Some(vendor), ..self }
+    }
+
+    /// Only those with this subsystem.
+    #[must_use]
+    pub const fn and_subsystem(self, vendor: u16, device: u16) -> Self {
+        Self { subsystem_vendor: Some(vendor), subsystem_device: Some(device), ..self }
+    }
+
+    /// Only those whose class is `class` in the bits that `mask` sets.
+    #[must_use]
+    pub const fn and_class(self, class: u32, mask: u32) -> Self {
+        Self { class: Some((class, mask)), ..self }
+    }
+
+    fn matches(&self, ids: &PciIds) -> bool {
+        let fits = |wanted: Option<u16>, is: u16| wanted.is_none_or(|wanted| wanted == is);
+        fits(self.vendor, ids.vendor)
+            && fits(self.device, ids.device)
+            && fits(self.subsystem_vendor, ids.subsystem_vendor)
+            && fits(self.subsystem_device, ids.subsystem_device)
+            && self.class.is_none_or(|(class, mask)| ids.class & mask == class & mask)
+    }
+
+    fn specificity(&self) -> u32 {
+        let set = [
+            self.class.is_some(),
+            self.vendor.is_some(),
+            self.device.is_some(),
+            self.subsystem_vendor.is_some(),
+            self.subsystem_device.is_some(),
+        ];
+        // Each bit outweighs those before it; one more than 0 even when nothing is set.
+        set.iter().enumerate().map(|(bit, set)| u32::from(*set) << bit).sum::<u32>() + 1
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Display for PciMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |f: &mut fmt::Formatter<'_>, id: Option<u16>| match id {
+            Some(id) => write!(f, "{id:04x}"),
+            None => f.write_str("*"),
+        };
+        f.write_str("pci=")?;
+        number(f, self.vendor)?;
+        f.write_str(":")?;
+        number(f, self.device)?;
+        if self.subsystem_vendor.is_some() || self.subsystem_device.is_some() {
+            f.write_str(" subsystem=")?;
+            number(f, self.subsystem_vendor)?;
+            f.write_str(":")?;
+            number(f, self.subsystem_device)?;
+        }
+        if let Some((class, mask)) = self.class {
+            write!(f, " class={class:06x}/{mask:06x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The conditions that are set: `type=mtty-2 parent=mtty`.
+impl fmt::Display for MdevId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let conditions = [
+            self.api.as_ref().map(|api| format!("api={api}")),
+            self.mdev_type.map(|pattern| format!("type={pattern}")),
+            self.parent.map(|pattern| format!("parent={pattern}")),
+            self.pci.map(|pci| pci.to_string()),
+        ];
+        let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+        f.write_str(&conditions.join(" "))
+    }
+}

@@ -1,0 +1,156 @@
+//! What the program is asked to do.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use mdev_bus::Address;
+
+/// Lists, inspects and probes mediated devices (mdev) through Linux VFIO.
+///
+/// Exit status: 0 when all went well, 1 when something failed, 2 when the arguments are wrong.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// Run on software devices instead of this machine's: no hardware, no root. They are made anew
+    /// at each start.
+    #[arg(long, global = true, conflicts_with_all = ["sysfs", "dev"])]
+    pub(crate) sim: bool,
+
+    /// Print JSON instead of a table.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// The directory that stands for /sys.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/sys")]
+    pub(crate) sysfs: PathBuf,
+
+    /// The directory that stands for /dev.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/dev")]
+    pub(crate) dev: PathBuf,
+
+    /// Say on standard error what is done; more often, more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List all mediated devices, without opening any.
+    List,
+    /// List what devices can be created, and how many more.
+    Types,
+    /// List the drivers that are built into this program.
+    Drivers,
+    /// Open a device and show its regions and interrupts.
+    Show {
+        /// The device.
+        uuid: Address,
+    },
+    /// Bind devices to their drivers, run the drivers' self-tests, and unbind.
+    Probe {
+        /// The devices; all if none is named.
+        uuid: Vec<Address>,
+    },
+    /// Read registers.
+    Peek(Peek),
+    /// Write a register.
+    Poke(Poke),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Peek {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many registers to read, one behind the other.
+    #[arg(long, default_value = "1", value_parser = number)]
+    pub(crate) count: u64,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Poke {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What to write, little-endian; decimal, or hexadecimal with 0x.
+    #[arg(value_parser = number)]
+    pub(crate) value: u64,
+}
+
+/// A register.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The device.
+    pub(crate) uuid: Address,
+    /// The region's index.
+    #[arg(value_parser = small_number)]
+    pub(crate) region: u32,
+    /// Bytes from the region's start; decimal, or hexadecimal with 0x.
+    #[arg(value_parser = number)]
+    pub(crate) offset: u64,
+    /// Width in bytes.
+    #[arg(long, default_value = "4")]
+    pub(crate) width: Width,
+    /// Which way to access it; `mapped` and `trapped` fail where there is no such way.
+    #[arg(long, default_value = "auto")]
+    pub(crate) via: Via,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Width {
+    #[value(name = "1")]
+    One,
+    #[value(name = "2")]
+    Two,
+    #[value(name = "4")]
+    Four,
+    #[value(name = "8")]
+    Eight,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Via {
+    /// The mapping where there is one.
+    Auto,
+    /// The mapping.
+    Mapped,
+    /// A read or write of the device descriptor.
+    Trapped,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    // `from_str_radix` takes a sign, which an offset does not have.
+    let signed = text.contains(['+', '-']);
+    parsed.ok().filter(|_| !signed).ok_or_else(|| "write it as 4096 or as 0x1000".to_owned())
+}
+
+fn small_number(text: &str) -> Result<u32, String> {
+    u32::try_from(number(text)?).map_err(|_| "no region has such a high index".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_decimal_or_hexadecimal_and_nothing_else() {
+        assert_eq!(number("4096"), Ok(4096));
+        assert_eq!(number("0x1000"), Ok(4096));
+        assert_eq!(number("0XFFFFFFFFFFFFFFFF"), Ok(u64::MAX));
+        for wrong in ["", "0x", "-1", "+1", "0x+1", "1k", "0x1g", "18446744073709551616"] {
+            assert!(number(wrong).is_err(), "{wrong}");
+        }
+        assert!(small_number("0x100000000").is_err());
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

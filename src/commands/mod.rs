@@ -1,0 +1,26 @@
+//! The subcommands, one file each.
+
+mod drivers;
+mod list;
+mod peek;
+mod poke;
+mod probe;
+mod show;
+mod types;
+
+use crate::arguments::Command;
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::session::Session;
+
+pub(crate) fn run(command: &Command, session: &Session) -> Result<Report, Failure> {
+    match command {
+        Command::List => list::run(session),
+        Command::Types => types::run(session),
+        Command::Drivers => drivers::run(session),
+        Command::Show { uuid } => show::run(session, uuid),
+        Command::Probe { uuid } => probe::run(session, uuid),
+        Command::Peek(peek) => peek::run(session, peek),
+        Command::Poke(poke) => poke::run(session, poke),
+    }
+}

@@ -1,0 +1,129 @@
+//! `mdevbus probe`: binds devices, runs the drivers' self-tests, and unbinds.
+
+use mdev_bus::{Address, BindError, Bus, Outcome, ProbeRow, SelfTest};
+use serde::Serialize;
+
+use crate::failure::{Failure, sentence};
+use crate::report::{Report, Status};
+use crate::session::Session;
+use crate::table::{Table, cell};
+
+#[derive(Debug, Serialize)]
+struct Probed {
+    devices: Vec<Row>,
+    bound: usize,
+    failed: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    uuid: String,
+    outcome: &'static str,
+    driver: Option<&'static str>,
+    detail: Option<String>,
+    error: Option<String>,
+}
+
+const BOUND: &str = "bound";
+const FAILED: &str = "failed";
+
+pub(crate) fn run(session: &Session, wanted: &[Address]) -> Result<Report, Failure> {
+    let bus = session.bus()?;
+    let devices = if wanted.is_empty() { probe_all(&bus)? } else { probe_each(&bus, wanted) };
+    let count = |outcome| devices.iter().filter(|row| row.outcome == outcome).count();
+    let probed = Probed { bound: count(BOUND), failed: count(FAILED), devices };
+    let mut report = if session.json {
+        Report::json(&probed)?
+    } else if probed.devices.is_empty() {
+        Report::of(format!(
+            "No mediated devices in {}/bus/mdev/devices: `mdevbus types` lists what can be created.\n",
+            session.host.sysfs_root().display()
+        ))
+    } else {
+        Report::of(text(&probed))
+    };
+    if probed.failed > 0 {
+        report.status = Status::Failed;
+    }
+    let failed = probed.devices.into_iter().filter(|row| row.outcome == FAILED);
+    Ok(report.complain(failed.filter_map(|row| row.error)))
+}
+
+fn probe_all(bus: &Bus) -> Result<Vec<Row>, Failure> {
+    let scan = bus.scan()?;
+    let mut rows: Vec<Row> = bus.probe().rows.iter().map(|row| test(bus, row)).collect();
+    rows.extend(scan.failed.iter().map(|(address, error)| Row::failed(address, None, error)));
+    rows.sort_by(|a, b| a.uuid.cmp(&b.uuid));
+    Ok(rows)
+}
+
+fn probe_each(bus: &Bus, wanted: &[Address]) -> Vec<Row> {
+    let probe = |address| match bus.plug(address) {
+        Ok(row) => test(bus, &row),
+        Err(error) => Row::failed(address, None, &Failure::from(error)),
+    };
+    wanted.iter().map(probe).collect()
+}
+
+/// Runs the self-test of a device that was bound, and unbinds it.
+fn test(bus: &Bus, row: &ProbeRow) -> Row {
+    let address = &row.address;
+    let uuid = address.to_string();
+    match &row.outcome {
+        Outcome::Bound(driver) => {
+            let tested = bus.self_test(address);
+            bus.unbind(address);
+            let driver = Some(*driver);
+            let detail = match tested {
+                Some(Ok(SelfTest::Passed(detail))) => Some(detail),
+                Some(Err(error)) => return Row::failed(address, driver, &*error),
+                Some(Ok(SelfTest::None)) | None => None,
+            };
+            Row { uuid, outcome: BOUND, driver, detail, error: None }
+        }
+        Outcome::NoDriver => {
+            Row { uuid, outcome: "no-driver", driver: None, detail: None, error: None }
+        }
+        Outcome::Skipped(reason) => {
+            let error = Some(reason.to_string());
+            Row { uuid, outcome: "skipped", driver: None, detail: None, error }
+        }
+        Outcome::Failed(error) => {
+            let driver = match error {
+                BindError::Probe { driver, .. } => Some(*driver),
+                _ => None,
+            };
+            Row::failed(address, driver, error)
+        }
+    }
+}
+
+impl Row {
+    fn failed(
+        address: &Address,
+        driver: Option<&'static str>,
+        error: &dyn std::error::Error,
+    ) -> Self {
+        let uuid = address.to_string();
+        let mut error = sentence(error);
+        if !error.contains(&uuid) {
+            error = format!("{uuid}: {error}");
+        }
+        Self { uuid, outcome: FAILED, driver, detail: None, error: Some(error) }
+    }
+}
+
+fn text(probed: &Probed) -> String {
+    let mut table = Table::new(["uuid", "outcome", "driver", "detail"]);
+    for row in &probed.devices {
+        let detail = match row.outcome {
+            // Said in full on standard error.
+            FAILED => None,
+            _ => row.detail.as_ref().or(row.error.as_ref()),
+        };
+        table.row([row.uuid.clone(), row.outcome.into(), cell(row.driver), cell(detail)]);
+    }
+    let Probed { devices, bound, failed } = probed;
+    let rest = devices.len().saturating_sub(*bound).saturating_sub(*failed);
+    format!("{}\n{bound} bound, {failed} failed, {rest} left alone\n", table.render())
+}

@@ -1,0 +1,97 @@
+//! Why a subcommand fails.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use mdev_bus::PlugError;
+use vfio_common::device::DeviceError;
+use vfio_common::pci_config::ConfigError;
+use vfio_common::region::RegionError;
+use vfio_common::sysfs::SysfsError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(
+        "there is no mdev bus at {}: load the module of the vendor (kvmgt, mtty, ...), mdev.ko comes \
+         only with it; or try the software devices with --sim",
+        path.display()
+    )]
+    NoBus { path: PathBuf },
+    #[error("{value:#x} does not fit in {width} bytes: give a larger --width")]
+    ValueTooWide { value: u64, width: usize },
+    #[error("cannot make the software devices")]
+    Sim(#[source] vfio_sim::SimError),
+    #[error("cannot set up the bus")]
+    Drivers(#[from] vfio_common::bus::RegistryError),
+    #[error("cannot print JSON")]
+    Json(#[source] serde_json::Error),
+    #[error(transparent)]
+    Sysfs(#[from] SysfsError),
+    #[error("{0}: see `mdevbus list` for those there are")]
+    NoDevice(PlugError),
+    #[error(transparent)]
+    Plug(PlugError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Region(RegionError),
+    #[error("{0}: see `mdevbus show` for the regions there are")]
+    NoSuchPlace(RegionError),
+}
+
+impl From<PlugError> for Failure {
+    fn from(error: PlugError) -> Self {
+        match error {
+            PlugError::NoDevice { .. } => Self::NoDevice(error),
+            _ => Self::Plug(error),
+        }
+    }
+}
+
+impl From<RegionError> for Failure {
+    fn from(error: RegionError) -> Self {
+        match error {
+            RegionError::Absent { .. } | RegionError::OutOfRange { .. } => {
+                Self::NoSuchPlace(error)
+            }
+            _ => Self::Region(error),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn sentence(&self) -> String {
+        sentence(self)
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn sentence(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some errors of other crates repeat their cause.
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<vfio_sim::SimError> for Failure {
+    fn from(error: vfio_sim::SimError) -> Self {
+        Self::Sim(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Json(serde_json::Error::io(error))
+    }
+}

@@ -1,0 +1,56 @@
+//! The machine that a run of the program works on.
+
+use std::sync::Arc;
+
+use mdev_bus::Bus;
+use vfio_common::route::Opener;
+use vfio_common::sysfs::Host;
+use vfio_sim::Machine;
+
+use crate::arguments::Arguments;
+use crate::failure::Failure;
+
+/// This machine, another root, or software devices, which live as long as this value.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) host: Host,
+    pub(crate) json: bool,
+    opener: Option<Arc<dyn Opener>>,
+    _machine: Option<Machine>,
+}
+
+impl Session {
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self, Failure> {
+        let json = arguments.json;
+        if arguments.sim {
+            let machine = Machine::demo()?;
+            let (host, opener) = (machine.host(), Some(machine.opener()));
+            return Ok(Self { host, json, opener, _machine: Some(machine) });
+        }
+        let host = Host::new(&arguments.sysfs, &arguments.dev);
+        Ok(Self { host, json, opener: None, _machine: None })
+    }
+
+    /// A bus of this machine, if it has one.
+    pub(crate) fn bus(&self) -> Result<Bus, Failure> {
+        self.check_bus()?;
+        self.bus_without_check()
+    }
+
+    /// For subcommands that need drivers and no devices.
+    pub(crate) fn bus_without_check(&self) -> Result<Bus, Failure> {
+        let mut builder = Bus::builder().host(self.host.clone());
+        if let Some(opener) = &self.opener {
+            builder = builder.opener(opener.clone());
+        }
+        Ok(builder.build()?)
+    }
+
+    /// A machine without the bus is an error to somebody who asks for its devices.
+    pub(crate) fn check_bus(&self) -> Result<(), Failure> {
+        if mdev_bus::is_bus_present(&self.host)? {
+            return Ok(());
+        }
+        Err(Failure::NoBus { path: self.host.sysfs_root().join("bus/mdev") })
+    }
+}

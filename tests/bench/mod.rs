@@ -1,0 +1,109 @@
+//! Where a test gets its devices: from software, or from the kernel that the test runs on. The same
+//! tests run on both, so the software devices cannot drift from the kernel's.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mdev_bus::{Address, Builder, Bus};
+use uuid::Uuid;
+use vfio_common::device::Device;
+use vfio_common::sysfs::Host;
+use vfio_sim::Machine;
+
+/// Set to `kernel` inside the virtual machine of `tests/kernel`.
+const TARGET: &str = "MDEVBUS_TEST_TARGET";
+
+/// A machine with the parents `mtty` and `mdevtest`.
+#[derive(Debug)]
+pub enum Bench {
+    Software(Machine),
+    Kernel,
+}
+
+/// A device that a test created; removed when dropped.
+#[derive(Debug)]
+pub struct Created<'a> {
+    pub address: Address,
+    bench: &'a Bench,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        match std::env::var(TARGET).as_deref() {
+            Ok("kernel") => Self::Kernel,
+            Ok(other) => panic!("{TARGET} is {other:?}, which is not a target"),
+            Err(_) => Self::Software(Machine::new().unwrap()),
+        }
+    }
+
+    pub fn create(&self, parent: &str, mdev_type: &str) -> Created<'_> {
+        static CREATED: AtomicU64 = AtomicU64::new(1);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
+        let uuid = Uuid::from_u64_pair(u64::from(std::process::id()), 1 << 63 | number);
+        let address = Address::from(uuid);
+        match self {
+            Self::Software(machine) => {
+                machine.create(&address.to_string(), parent, mdev_type).unwrap();
+            }
+            Self::Kernel => {
+                let create = format!(
+                    "/sys/class/mdev_bus/{parent}/mdev_supported_types/{mdev_type}/create"
+                );
+                fs::write(create, address.to_string()).unwrap();
+            }
+        }
+        Created { address, bench: self }
+    }
+
+    pub fn host(&self) -> Host {
+        match self {
+            Self::Software(machine) => machine.host(),
+            Self::Kernel => Host::system(),
+        }
+    }
+
+    pub fn builder(&self) -> Builder {
+        let builder = Bus::builder().host(self.host());
+        match self {
+            Self::Software(machine) => builder.opener(machine.opener()),
+            Self::Kernel => builder,
+        }
+    }
+
+    pub fn bus(&self) -> Bus {
+        self.builder().build().unwrap()
+    }
+
+    /// Opens a device without a driver.
+    pub fn open(&self, created: &Created<'_>) -> Device {
+        self.bus().open(&created.address).unwrap()
+    }
+}
+
+impl Created<'_> {
+    fn sysfs_path(&self) -> PathBuf {
+        let root = self.bench.host().sysfs_root().to_owned();
+        root.join("bus/mdev/devices").join(self.address.to_string())
+    }
+}
+
+impl Drop for Created<'_> {
+    fn drop(&mut self) {
+        // The kernel would wait for ever for a device that is still open, and with it the test: by
+        // now it must be closed, which is what the write proves.
+        let removed = match self.bench {
+            Bench::Software(machine) => {
+                machine.remove(&self.address.to_string()).map_err(|error| error.to_string())
+            }
+            Bench::Kernel => {
+                let remove = self.sysfs_path().join("remove");
+                fs::write(remove, "1").map_err(|error| error.to_string())
+            }
+        };
+        if !std::thread::panicking() {
+            removed.unwrap();
+        }
+    }
+}

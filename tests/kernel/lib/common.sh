@@ -1,0 +1,44 @@
+# shellcheck shell=bash
+# Messages and the folder of one run.
+
+note() {
+    printf 'kernel tests: %s\n' "$*" >&2
+}
+
+die() {
+    note "$*"
+    exit 1
+}
+
+# Runs a command with its output in a file, which is shown if it fails.
+quietly() {
+    local log=$1
+    shift
+    "$@" >"$log" 2>&1 || {
+        tail -n 40 -- "$log" >&2
+        die "failed: $*"
+    }
+}
+
+# Each run has a folder of its own, so that runs cannot disturb each other.
+prepare_work_dir() {
+    # Left behind by runs that were killed.
+    find "$cache" -maxdepth 1 -name 'run.*' -mmin +1440 -exec rm -rf {} +
+    work=$(mktemp -d "$cache/run.XXXXXXXX")
+    tests_log=$work/tests.log
+    console_log=$work/console.log
+    # Logs of an earlier run would only mislead.
+    rm -f -- "$logs"/{tests,console}.log
+    trap 'keep_logs; rm -rf -- "$work"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+keep_logs() {
+    local log
+    for log in "$tests_log" "$console_log"; do
+        if [[ -e $log ]]; then
+            mv -f -- "$log" "$logs/"
+        fi
+    done
+}

@@ -1,0 +1,144 @@
+# shellcheck shell=bash
+# Reads the logs of a run. What is not proved to have passed has failed.
+
+passed=0
+failed=0
+
+# Kernel messages that no healthy run holds.
+kernel_trouble='BUG[: ]|WARNING: |Oops|Kernel panic|cut here|INFO: |possible (circular|recursive|irq) '
+kernel_trouble+='|inconsistent lock state|suspicious RCU|detected stalls|self-detected stall|blocked for more than'
+kernel_trouble+='|general protection fault|unable to handle|corruption|Poison overwritten|Redzone overwritten'
+kernel_trouble+='|UBSAN|KASAN|refcount_t|lock freed|soft lockup|hard LOCKUP'
+
+# A failure that no single test stands for.
+problem() {
+    failed=$((failed + 1))
+    echo "FAILED: $*"
+}
+
+report() {
+    local line exe='' finished=() ended=no in_dmesg=no dmesg=()
+
+    while IFS= read -r line || [[ -n $line ]]; do
+        line=${line//$'\r'/}
+        if [[ $in_dmesg == yes && $line != '@mdevbus end' ]]; then
+            dmesg+=("$line")
+            continue
+        fi
+        case $line in
+        '@mdevbus start '*)
+            exe=${line#@mdevbus start }
+            executable_begin
+            ;;
+        '@mdevbus exit '*)
+            executable_end "${line##* }"
+            finished+=("$exe")
+            exe=
+            ;;
+        '@mdevbus load '*) problem "the module ${line##* } does not load" ;;
+        '@mdevbus unload '*) problem "the module ${line##* } does not unload" ;;
+        '@mdevbus leftover '*) echo "note: the tests left the device ${line##* } behind" ;;
+        '@mdevbus dmesg') in_dmesg=yes ;;
+        '@mdevbus end')
+            in_dmesg=no
+            ended=yes
+            ;;
+        *) [[ -z $exe ]] || executable_line "$line" ;;
+        esac
+    done <"$tests_log"
+
+    [[ -z $exe ]] || problem "$exe did not finish${pending:+, it was running $pending}"
+    [[ "${finished[*]}" == "${test_names[*]}" ]] ||
+        problem "ran (${finished[*]}) to the end instead of (${test_names[*]})"
+    ((passed > 0)) || problem "no test has passed"
+    report_kernel "$ended" "${dmesg[@]}"
+
+    if ((failed)); then
+        # Whoever looks at the output of a build machine sees nothing else.
+        echo "--- end of the tests' output ---"
+        sed '/^@mdevbus dmesg/,$d' "$tests_log" | tr -d '\r' | tail -n 40
+        echo "--- end of the kernel's messages ---"
+        { printf '%s\n' "${dmesg[@]}"; tr -d '\r' <"$console_log"; } | tail -n 60
+        echo "--- whole logs: $logs/tests.log, $logs/console.log ---"
+    fi
+    echo "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+report_kernel() {
+    local ended=$1 trouble
+    shift
+
+    if ((qemu_status == 124 || qemu_status == 137)); then
+        problem "the guest did not end within $time_limit s"
+    elif ((qemu_status)); then
+        problem "QEMU ended with status $qemu_status"
+    fi
+    [[ $ended == yes ]] || problem "the guest did not reach its end"
+
+    trouble=$({ printf '%s\n' "$@"; cat "$console_log"; } | grep -aE "$kernel_trouble" || true)
+    if [[ -n $trouble ]]; then
+        printf 'kernel: %s\n' "$trouble"
+        problem "the kernel complained"
+    fi
+}
+
+executable_begin() {
+    results=0 failures=0
+    exe_passed=0 exe_failed=0
+    summary='' pending='' in_failures=no
+}
+
+# One line of libtest's output. A test's own output may stand between its name
+# and its result; the check against the summary catches what that hides.
+executable_line() {
+    local line=$1 name
+
+    if [[ $line =~ ^test\ result:\ (ok|FAILED)\.\ ([0-9]+)\ passed\;\ ([0-9]+)\ failed\;\ ([0-9]+)\ ignored ]]; then
+        summary=${BASH_REMATCH[1]}
+        exe_passed=${BASH_REMATCH[2]} exe_failed=${BASH_REMATCH[3]}
+        results_expected=$((exe_passed + exe_failed + BASH_REMATCH[4]))
+        in_failures=no
+    elif [[ $line == failures: ]]; then
+        in_failures=yes
+        echo "$exe: $line"
+    elif [[ $in_failures == yes ]]; then
+        echo "    $line"
+    elif [[ $line =~ ^test\ (.+)\ \.\.\.\ (ok|FAILED|ignored.*)$ ]]; then
+        test_result "${BASH_REMATCH[1]%% ... *}" "${BASH_REMATCH[2]}"
+    elif [[ $line == 'test '*' ... '* ]]; then
+        name=${line#test }
+        pending=${name%% ... *}
+    elif [[ -n $pending && $line =~ (ok|FAILED)$ ]]; then
+        test_result "$pending" "${BASH_REMATCH[1]}"
+    fi
+}
+
+test_result() {
+    echo "$exe: test $1 ... $2"
+    results=$((results + 1))
+    if [[ $2 == FAILED ]]; then
+        failures=$((failures + 1))
+    fi
+    pending=
+}
+
+executable_end() {
+    local status=$1
+
+    # The executable's own count is the one that is true.
+    passed=$((passed + exe_passed))
+    failed=$((failed + exe_failed))
+    if [[ -z $summary ]]; then
+        problem "$exe ended with status $status and without a result${pending:+, it was running $pending}"
+    elif ((results != results_expected || failures != exe_failed)); then
+        problem "$exe printed $results results, $failures of them failures, but counts $results_expected and $exe_failed"
+    elif [[ $status != 0 && $exe_failed == 0 ]]; then
+        problem "$exe ended with status $status though no test failed"
+    elif ((exe_passed + exe_failed == 0)) && ((${#filters[@]} == 0)); then
+        problem "$exe ran no test"
+    elif [[ $status == 0 && ($summary != ok || $exe_failed != 0) ]]; then
+        problem "$exe ended with status 0 though tests failed"
+    fi
+    pending=
+}

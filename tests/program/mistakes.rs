@@ -1,0 +1,62 @@
+//! Mistakes: one sentence that names the thing and the way out, and the right exit status.
+
+use crate::{complaint, run};
+
+const CARD: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+
+#[test]
+fn wrong_arguments_exit_with_2_and_say_which() {
+    for (arguments, part) in [
+        (vec!["--sim", "show", "not-a-uuid"], "is not a UUID"),
+        (vec!["--sim", "show", "83b8f4f2509f382f3c1ee6bfe0fa1001"], "is not a UUID"),
+        (vec!["--sim", "peek", CARD, "x", "0"], "write it as"),
+        (vec!["--sim", "peek", CARD, "0", "0x"], "write it as"),
+        (vec!["--sim", "peek", CARD, "0", "0", "--width", "3"], "--width"),
+        (vec!["--sim", "poke", CARD, "0", "0"], "<VALUE>"),
+        (vec!["--sim", "poke", CARD, "0", "0", "256", "--width", "1"], "does not fit in 1 bytes"),
+        (vec!["--sim", "--sysfs", "/sys", "list"], "--sysfs"),
+        (vec!["frobnicate"], "frobnicate"),
+    ] {
+        let ran = run(&arguments);
+        assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.stderr.contains(part), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"));
+    }
+    assert_eq!(run(&[]).status, 2);
+}
+
+#[test]
+fn places_that_a_device_does_not_have_are_named() {
+    for (place, part) in [
+        (["0", "8"], "4 bytes at 0x8 pass the end of region 0"),
+        (["0", "18446744073709551612"], "pass the end of region 0"),
+        (["2", "0"], "has no region 2"),
+        (["4294967295", "0"], "has no region 4294967295"),
+        (["0", "2"], "0x2 in region 0"),
+    ] {
+        let error = complaint(&[&["--sim", "peek", CARD], place.as_slice()].concat());
+        assert!(error.contains(part) && error.contains(CARD), "{error}");
+    }
+    let many = ["--sim", "peek", CARD, "0", "0", "--count", "0xffffffffffffffff"];
+    assert!(complaint(&many).contains("pass the end of region 0"));
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_with_where_it_was_looked_for() {
+    let nobody = "00000000-0000-0000-0000-000000000000";
+    let error = complaint(&["--sim", "show", nobody]);
+    assert!(error.starts_with(&format!("there is no device {nobody} in ")), "{error}");
+    assert!(error.contains("bus/mdev/devices: see `mdevbus list`"), "{error}");
+    let probed = run(&["--sim", "probe", nobody, CARD]);
+    assert_eq!(probed.status, 1);
+    assert!(probed.stdout.contains("1 bound, 1 failed"), "{}", probed.stdout);
+    assert!(probed.stderr.contains(nobody), "{}", probed.stderr);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let program = env!("CARGO_BIN_EXE_mdevbus");
+    let shell = format!("{program} --sim list | true");
+    let ran = crate::ran(std::process::Command::new("sh").args(["-c", &shell]).output().unwrap());
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+}

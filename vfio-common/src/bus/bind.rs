@@ -1,0 +1,99 @@
+//! Binding one device: match, open, ask, probe.
+
+use std::sync::Arc;
+
+use super::bound::{Claimed, Slot};
+use super::registry::Candidates;
+use super::{
+    BindError, Bus, BusType, DeviceIds, Fault, Outcome, ProbeDevice, ProbeError, SkipReason,
+};
+use crate::device::Device;
+use crate::pci_config::PciIds;
+use crate::route::OpenError;
+
+impl<B: BusType> Bus<B> {
+    pub(super) fn bind(&self, address: &B::Address, info: &Arc<B::Info>) -> Outcome {
+        if !self.is_wanted(address) {
+            return Outcome::Skipped(SkipReason::Blocked);
+        }
+        let claim = match self.bound.claim(address) {
+            Claimed::Mine(claim) => claim,
+            Claimed::Bound(driver) => return Outcome::Bound(driver),
+            Claimed::Busy => return Outcome::Skipped(SkipReason::Busy),
+        };
+        match self.bind_claimed(address, info) {
+            Ok(Some(slot)) => {
+                let driver = slot.driver_name;
+                claim.bind(slot);
+                tracing::debug!(device = %address, driver, "bound");
+                Outcome::Bound(driver)
+            }
+            Ok(None) => Outcome::NoDriver,
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The bound driver; `None` when none wants the device.
+    fn bind_claimed(
+        &self,
+        address: &B::Address,
+        info: &Arc<B::Info>,
+    ) -> Result<Option<Slot>, Outcome> {
+        let fault = B::fault(info);
+        if let Some(Fault::Unsettled(fault)) = fault {
+            return Err(Outcome::Skipped(SkipReason::Unsettled(fault)));
+        }
+        let candidates = self.registry.candidates(info, DeviceIds::Unread);
+        if candidates.drivers.is_empty() && !candidates.ask_device {
+            return Ok(None);
+        }
+        if let Some(Fault::Unusable(fault)) = fault {
+            let device = address.to_string();
+            return Err(Outcome::Failed(BindError::Unusable { device, fault }));
+        }
+        let device = match self.opener.open(&B::target(info)) {
+            Ok(device) => device,
+            Err(OpenError::NoDevice { .. }) => {
+                return Err(Outcome::Skipped(SkipReason::Vanished));
+            }
+            Err(error) => return Err(Outcome::Failed(error.into())),
+        };
+        if !candidates.ask_device {
+            return offer(address, info, &device, None, &candidates);
+        }
+        let pci_ids = read_ids(address, &device)?;
+        let ids = pci_ids.map_or(DeviceIds::NotPci, DeviceIds::Pci);
+        let candidates = self.registry.candidates(info, ids);
+        offer(address, info, &device, pci_ids, &candidates)
+    }
+}
+
+fn read_ids(address: &impl ToString, device: &Device) -> Result<Option<PciIds>, Outcome> {
+    let read = || device.pci_config()?.map(|config| config.ids()).transpose();
+    read().map_err(|source| Outcome::Failed(BindError::Ids { device: address.to_string(), source }))
+}
+
+/// Offers the device to the candidates, the most specific first, until one takes it.
+fn offer<B: BusType>(
+    address: &B::Address,
+    info: &Arc<B::Info>,
+    device: &Device,
+    pci_ids: Option<PciIds>,
+    candidates: &Candidates<'_, B>,
+) -> Result<Option<Slot>, Outcome> {
+    for candidate in &candidates.drivers {
+        let offered = ProbeDevice { info: info.clone(), device: device.clone(), pci_ids };
+        let driver = candidate.driver.name();
+        match candidate.driver.probe(offered, candidate.id) {
+            Ok(bound) => return Ok(Some(Slot::new(driver, bound))),
+            Err(ProbeError::Declined(reason)) => {
+                tracing::debug!(device = %address, driver, reason, "declined");
+            }
+            Err(source) => {
+                let device = address.to_string();
+                return Err(Outcome::Failed(BindError::Probe { device, driver, source }));
+            }
+        }
+    }
+    Ok(None)
+}
