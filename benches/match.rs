@@ -13,7 +13,7 @@ macro_rules! driver {
         impl Driver for $type {
             type IdInfo = ();
             const NAME: &'static str = $name;
-            const ID_TABLE: &'static [(MdevId, ())] = &[($id, ()); 8];
+            const ID_TABLE: &'static [(MdevId, ())] = &[const { ($id, ()) }; 8];
             fn probe(_: ProbeDevice, (): &'static ()) -> Result<Self, ProbeError> {
                 Ok(Self)
             }

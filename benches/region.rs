@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vfio_common::region::{Path, Region};
-use vfio_common::route::{Opener as _, Target};
+use vfio_common::route::Target;
 use vfio_sim::Machine;
 
 fn sparse_region(machine: &Machine) -> Region {

@@ -54,9 +54,7 @@ impl From<PlugError> for Failure {
 impl From<RegionError> for Failure {
     fn from(error: RegionError) -> Self {
         match error {
-            RegionError::Absent { .. } | RegionError::OutOfRange { .. } => {
-                Self::NoSuchPlace(error)
-            }
+            RegionError::Absent { .. } | RegionError::OutOfRange { .. } => Self::NoSuchPlace(error),
             _ => Self::Region(error),
         }
     }

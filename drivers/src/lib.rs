@@ -8,3 +8,8 @@
 #![forbid(unsafe_code)]
 
 pub mod mtty;
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

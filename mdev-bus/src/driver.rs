@@ -34,8 +34,10 @@ use crate::{Mdev, MdevId, ProbeDevice};
 /// # let machine = vfio_sim::Machine::demo()?;
 /// let bus = mdev_bus::Bus::builder().host(machine.host()).opener(machine.opener()).build()?;
 /// bus.scan()?;
-/// assert_eq!(bus.probe().bound(), 1);
-/// let driver = bus.driver::<Scratch>(&bus.bound()[0]).ok_or("not bound")?;
+/// bus.probe();
+/// let bound = bus.bound();
+/// let driver = bound.iter().find_map(|address| bus.driver::<Scratch>(address));
+/// let driver = driver.ok_or("not bound")?;
 /// assert_eq!(driver.with(|scratch| scratch.registers.read32(0x8)).ok_or("unbound")??, 0x5eed);
 /// # Ok(()) }
 /// ```

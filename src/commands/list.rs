@@ -39,9 +39,10 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
             ..row(&info, parents.get(info.parent.as_str()).copied())
         });
     }
-    let unreadable = scan.failed.iter().map(|(address, error)| {
-        format!("{address} is left out: {}", sentence(error))
-    });
+    let unreadable = scan
+        .failed
+        .iter()
+        .map(|(address, error)| format!("{address} is left out: {}", sentence(error)));
     let ignored = scan.ignored.iter().map(|name| {
         let directory = session.host.sysfs_root().join("bus/mdev/devices");
         format!("{name:?} in {} is not a UUID and is left out", directory.display())
@@ -86,7 +87,15 @@ fn nothing(session: &Session) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new([
-        "uuid", "parent", "type", "name", "api", "group", "vfio-dev", "numa", "kernel driver",
+        "uuid",
+        "parent",
+        "type",
+        "name",
+        "api",
+        "group",
+        "vfio-dev",
+        "numa",
+        "kernel driver",
         "driver",
     ]);
     for row in rows {

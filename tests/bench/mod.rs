@@ -17,28 +17,28 @@ const TARGET: &str = "MDEVBUS_TEST_TARGET";
 
 /// A machine with the parents `mtty` and `mdevtest`.
 #[derive(Debug)]
-pub enum Bench {
-    Software(Machine),
+pub(crate) enum Bench {
+    Software(Box<Machine>),
     Kernel,
 }
 
 /// A device that a test created; removed when dropped.
 #[derive(Debug)]
-pub struct Created<'a> {
-    pub address: Address,
+pub(crate) struct Created<'a> {
+    pub(crate) address: Address,
     bench: &'a Bench,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         match std::env::var(TARGET).as_deref() {
             Ok("kernel") => Self::Kernel,
             Ok(other) => panic!("{TARGET} is {other:?}, which is not a target"),
-            Err(_) => Self::Software(Machine::new().unwrap()),
+            Err(_) => Self::Software(Machine::new().unwrap().into()),
         }
     }
 
-    pub fn create(&self, parent: &str, mdev_type: &str) -> Created<'_> {
+    pub(crate) fn create(&self, parent: &str, mdev_type: &str) -> Created<'_> {
         static CREATED: AtomicU64 = AtomicU64::new(1);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let uuid = Uuid::from_u64_pair(u64::from(std::process::id()), 1 << 63 | number);
@@ -48,23 +48,22 @@ impl Bench {
                 machine.create(&address.to_string(), parent, mdev_type).unwrap();
             }
             Self::Kernel => {
-                let create = format!(
-                    "/sys/class/mdev_bus/{parent}/mdev_supported_types/{mdev_type}/create"
-                );
+                let create =
+                    format!("/sys/class/mdev_bus/{parent}/mdev_supported_types/{mdev_type}/create");
                 fs::write(create, address.to_string()).unwrap();
             }
         }
         Created { address, bench: self }
     }
 
-    pub fn host(&self) -> Host {
+    pub(crate) fn host(&self) -> Host {
         match self {
             Self::Software(machine) => machine.host(),
             Self::Kernel => Host::system(),
         }
     }
 
-    pub fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> Builder {
         let builder = Bus::builder().host(self.host());
         match self {
             Self::Software(machine) => builder.opener(machine.opener()),
@@ -72,12 +71,12 @@ impl Bench {
         }
     }
 
-    pub fn bus(&self) -> Bus {
+    pub(crate) fn bus(&self) -> Bus {
         self.builder().build().unwrap()
     }
 
     /// Opens a device without a driver.
-    pub fn open(&self, created: &Created<'_>) -> Device {
+    pub(crate) fn open(&self, created: &Created<'_>) -> Device {
         self.bus().open(&created.address).unwrap()
     }
 }

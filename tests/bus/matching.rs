@@ -134,7 +134,7 @@ fn a_driver_that_fails_ends_the_matter_for_its_device_only() {
 #[test]
 fn no_device_is_opened_that_no_driver_may_want() {
     let machine = machine();
-    machine.create(&uuid(2), "mdevtest", "mdevtest-platform").unwrap();
+    machine.create(&uuid(2), "mdevtest-soc", "mdevtest-platform").unwrap();
     let opened = CountingOpener::new(&machine);
     let bus = builder(&machine).opener(opened.clone()).driver::<OtherType>().build().unwrap();
     bus.scan().unwrap();
@@ -169,9 +169,10 @@ fn lists_decide_what_is_left_alone() {
         let bus = builder.driver::<ByType>().build().unwrap();
         bus.scan().unwrap();
         let report = bus.probe();
-        let skipped = report.rows.iter().filter(|row| {
-            matches!(row.outcome, Outcome::Skipped(SkipReason::Blocked))
-        });
+        let skipped = report
+            .rows
+            .iter()
+            .filter(|row| matches!(row.outcome, Outcome::Skipped(SkipReason::Blocked)));
         assert_eq!(skipped.count() + report.bound(), 3);
         bus.bound()
     };

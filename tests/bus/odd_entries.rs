@@ -119,13 +119,15 @@ fn devices_that_cannot_be_opened_say_what_to_do() {
     let outcomes: Vec<_> = report.rows.iter().map(|row| (&row.address, &row.outcome)).collect();
     assert!(
         matches!(outcomes[0], (_, Outcome::Skipped(SkipReason::Unsettled(_)))),
-        "{:?}", outcomes[0]
+        "{:?}",
+        outcomes[0]
     );
     let failed: Vec<_> = report.failed().map(|(_, error)| error.to_string()).collect();
     let expected = [
         format!("{} has no kernel driver bound to it: remove and create it again", uuid(2)),
         format!(
-            "{} has no IOMMU group, so it cannot be opened: remove and create it again", uuid(3)
+            "{} has no IOMMU group, so it cannot be opened: remove and create it again",
+            uuid(3)
         ),
     ];
     assert_eq!(failed, expected);

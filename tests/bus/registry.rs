@@ -44,12 +44,13 @@ impl Driver for Listener {
     }
 
     fn unbind(&self, reason: UnbindReason) {
-        let slot = match reason {
-            UnbindReason::Requested => 0,
-            UnbindReason::Removed => 1,
-            _ => 2,
+        let [requested, removed, others] = &UNBOUND;
+        let heard = match reason {
+            UnbindReason::Requested => requested,
+            UnbindReason::Removed => removed,
+            _ => others,
         };
-        UNBOUND[slot].fetch_add(1, Ordering::Relaxed);
+        heard.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -85,7 +86,8 @@ fn drivers_of_this_and_other_crates_are_registered_by_the_macro() {
     let bus = Bus::builder().build().unwrap();
     let names: Vec<_> = bus.registry().drivers().map(|driver| driver.name()).collect();
     assert_eq!(names, ["mtty", "scratch"]);
-    let ids: Vec<_> = bus.registry().drivers().next().unwrap().ids().map(ToString::to_string).collect();
+    let ids: Vec<_> =
+        bus.registry().drivers().next().unwrap().ids().map(ToString::to_string).collect();
     assert_eq!(ids, ["type=mtty-1", "type=mtty-2"]);
 }
 

@@ -19,8 +19,10 @@ fn parents_are_read_with_their_types() {
                 .instances(1),
         );
     tree.add_parent(&gpu).unwrap();
-    tree.add_parent(&Parent::new("matrix").with_type(MdevType::new("vfio_ap-passthrough", "vfio-ap")))
-        .unwrap();
+    tree.add_parent(
+        &Parent::new("matrix").with_type(MdevType::new("vfio_ap-passthrough", "vfio-ap")),
+    )
+    .unwrap();
     tree.add_parent(&Parent::new("strange").with_type(MdevType::new("s-1", "vfio-new"))).unwrap();
 
     let parents = parents(&tree.host()).unwrap();

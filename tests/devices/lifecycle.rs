@@ -25,7 +25,8 @@ fn one_device_can_be_opened_twice_in_a_process() {
     let bench = Bench::new();
     let created = bench.create("mdevtest", "mdevtest-sparse");
     let bus = bench.bus();
-    let (first, second) = (bus.open(&created.address).unwrap(), bus.open(&created.address).unwrap());
+    let (first, second) =
+        (bus.open(&created.address).unwrap(), bus.open(&created.address).unwrap());
     first.region(1).unwrap().write32(0x10, 0x77).unwrap();
     drop(first);
     assert_eq!(second.region(1).unwrap().read32(0x10).unwrap(), 0x77);

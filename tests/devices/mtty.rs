@@ -97,7 +97,7 @@ fn line_settings_reach_the_registers() {
     });
     assert_eq!(found, Some(line));
     // Another handle of the same device: 7 bits, even parity, and the port still works.
-    let device = bench.open(&card);
+    let device = bus.open(&card.address).unwrap();
     assert_eq!(device.region(0).unwrap().read8(3).unwrap(), 0x1a);
     let tested = bus.self_test(&card.address).unwrap().unwrap();
     assert!(matches!(tested, SelfTest::Passed(_)), "{tested:?}");
@@ -133,9 +133,8 @@ fn the_card_describes_itself_as_its_kernel_driver_does() {
     assert_eq!((ids.class, ids.revision), (0x07_0002, 0x10));
     assert_eq!(device.pci_config().unwrap().unwrap().capabilities().unwrap(), []);
 
-    let sizes: Vec<_> = (0..12)
-        .map(|index| device.region_info(index).unwrap().map(|info| info.size))
-        .collect();
+    let sizes: Vec<_> =
+        (0..12).map(|index| device.region_info(index).unwrap().map(|info| info.size)).collect();
     let (port, config) = (Some(8), Some(0xff));
     assert_eq!(sizes[..8], [port, port, None, None, None, None, None, config]);
     assert_eq!(sizes[8..], [None; 4], "absent regions and indices that do not exist are alike");

@@ -9,7 +9,7 @@ use crate::bench::Bench;
 #[test]
 fn a_platform_device_opens_without_any_pci() {
     let bench = Bench::new();
-    let created = bench.create("mdevtest", "mdevtest-platform");
+    let created = bench.create("mdevtest-soc", "mdevtest-platform");
     let bus = bench.bus();
     let info = bus.find(&created.address).unwrap();
     assert_eq!(info.device_api, Some(DeviceApi::Platform));

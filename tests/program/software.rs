@@ -19,10 +19,13 @@ fn probe_binds_the_serial_cards_and_tells_of_their_self_test() {
     assert_eq!((&probed["bound"], &probed["failed"]), (&json!(2), &json!(0)));
     let devices = probed["devices"].as_array().unwrap();
     let card = devices.iter().find(|row| row["uuid"] == CARD).unwrap();
-    assert_eq!(*card, json!({
-        "uuid": CARD, "outcome": "bound", "driver": "mtty", "error": null,
-        "detail": "looped 15 bytes through 2 ports, scratch and line status are right",
-    }));
+    assert_eq!(
+        *card,
+        json!({
+            "uuid": CARD, "outcome": "bound", "driver": "mtty", "error": null,
+            "detail": "looped 15 bytes through 2 ports, scratch and line status are right",
+        })
+    );
     assert_eq!(devices.iter().filter(|row| row["outcome"] == "no-driver").count(), 2);
 
     let text = run(&["--sim", "probe"]);
@@ -42,8 +45,16 @@ fn probe_takes_the_devices_to_probe() {
 fn list_has_a_row_a_device_with_the_fields_that_are_promised() {
     let rows = json(&["--sim", "list"]);
     let fields = [
-        "uuid", "parent", "mdev_type", "name", "device_api", "iommu_group", "vfio_dev", "numa_node",
-        "kernel_driver", "driver",
+        "uuid",
+        "parent",
+        "mdev_type",
+        "name",
+        "device_api",
+        "iommu_group",
+        "vfio_dev",
+        "numa_node",
+        "kernel_driver",
+        "driver",
     ];
     for row in rows.as_array().unwrap() {
         let found: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
@@ -74,8 +85,12 @@ fn show_tells_what_a_device_is_made_of() {
     let shown = json(&["--sim", "show", &uuid_of("mdevtest-sparse")]);
     assert_eq!(shown["flags"], json!(["reset", "pci"]));
     assert_eq!(shown["pci"]["class"], 0x08_8000);
-    let indices: Vec<_> = shown["regions"].as_array().unwrap().iter()
-        .map(|region| region["index"].as_u64().unwrap()).collect();
+    let indices: Vec<_> = shown["regions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|region| region["index"].as_u64().unwrap())
+        .collect();
     assert_eq!(indices, [0, 1, 2, 3, 4, 7, 9]);
     let bar0 = &shown["regions"][0];
     assert_eq!((&bar0["name"], &bar0["size"]), (&json!("bar0"), &json!(0x8000)));
@@ -98,8 +113,10 @@ fn peek_reads_in_the_width_and_on_the_way_asked_for() {
     assert_eq!(peek(&["0", "0"]).stdout, "0x73706172\n");
     assert_eq!(peek(&["0", "0", "--width", "2"]).stdout, "0x6172\n");
     assert_eq!(peek(&["7", "0", "--width", "8"]).stdout, "0x0010000073706d64\n");
-    assert_eq!(peek(&["9", "0x0", "--count", "2", "--via", "mapped"]).stdout,
-        "0x00000000: 5a5a5a5a 5a5a5a5b\n");
+    assert_eq!(
+        peek(&["9", "0x0", "--count", "2", "--via", "mapped"]).stdout,
+        "0x00000000: 5a5a5a5a 5a5a5a5b\n"
+    );
     let refused = peek(&["0", "0", "--via", "mapped"]);
     assert_eq!((refused.status, refused.stdout.as_str()), (1, ""));
     assert!(refused.stderr.contains("not wholly mapped"), "{}", refused.stderr);

@@ -49,8 +49,9 @@ impl Mapping {
         Ok(Self { raw, protection })
     }
 
-    /// Where the mapping starts, page-aligned. Valid for [`Mapping::len`] bytes as long as this
-    /// value lives.
+    /// Where the mapping starts, page-aligned. Valid for loads of [`Mapping::len`] bytes as
+    /// long as this value lives, and for stores if it is writable. Of a file, bytes behind its end
+    /// fault (SIGBUS).
     #[must_use]
     pub fn start(&self) -> *mut u8 {
         self.raw.as_mut_ptr()

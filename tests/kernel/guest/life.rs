@@ -32,9 +32,8 @@ fn a_device_without_its_kernel_driver_is_reported_as_such() {
     for absent in ["iommu_group", "kernel_driver", "vfio_dev"] {
         assert_eq!(row[absent], json!(null), "{absent}");
     }
-    let expected = format!(
-        "{} has no kernel driver bound to it: remove and create it again", card.uuid
-    );
+    let expected =
+        format!("{} has no kernel driver bound to it: remove and create it again", card.uuid);
     assert_eq!(machine::complaint(&["show", &card.uuid]), expected);
     let probed = machine::run(&["probe", &card.uuid]);
     assert_eq!((probed.status, probed.stderr), (1, format!("mdevbus: {expected}\n")));

@@ -12,19 +12,19 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// A device made through sysfs; removed when dropped.
-pub struct Created {
-    pub uuid: String,
+pub(crate) struct Created {
+    pub(crate) uuid: String,
 }
 
 /// What a run of the program left.
-pub struct Ran {
-    pub status: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Created {
-    pub fn new(parent: &str, mdev_type: &str) -> Self {
+    pub(crate) fn new(parent: &str, mdev_type: &str) -> Self {
         static CREATED: AtomicU64 = AtomicU64::new(1);
         let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let uuid = Uuid::from_u64_pair(0x6775_6573_7400_4000, 1 << 63 | number).to_string();
@@ -32,12 +32,12 @@ impl Created {
         Self { uuid }
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         Path::new("/sys/bus/mdev/devices").join(&self.uuid)
     }
 
     /// Removes the device in a thread, for the kernel waits as long as anybody has it open.
-    pub fn remove_within(self, limit: Duration) {
+    pub(crate) fn remove_within(self, limit: Duration) {
         let remove = self.path().join("remove");
         std::mem::forget(self);
         let (done, wait) = mpsc::channel();
@@ -56,34 +56,34 @@ impl Drop for Created {
     }
 }
 
-pub fn type_dir(parent: &str, mdev_type: &str) -> PathBuf {
+pub(crate) fn type_dir(parent: &str, mdev_type: &str) -> PathBuf {
     Path::new("/sys/class/mdev_bus").join(parent).join("mdev_supported_types").join(mdev_type)
 }
 
 /// The program.
-pub fn mdevbus() -> Command {
+pub(crate) fn mdevbus() -> Command {
     Command::new(std::env::var_os("MDEVBUS_BIN").expect("MDEVBUS_BIN names the program"))
 }
 
-pub fn run(arguments: &[&str]) -> Ran {
+pub(crate) fn run(arguments: &[&str]) -> Ran {
     ran(mdevbus().args(arguments).output().unwrap())
 }
 
-pub fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let status = output.status.code().expect("the program was not killed");
     Ran { status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// The program's JSON; it must have succeeded.
-pub fn json(arguments: &[&str]) -> Value {
+pub(crate) fn json(arguments: &[&str]) -> Value {
     let ran = run(&[&["--json"], arguments].concat());
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
 /// What a failed run says: one sentence.
-pub fn complaint(arguments: &[&str]) -> String {
+pub(crate) fn complaint(arguments: &[&str]) -> String {
     let ran = run(arguments);
     assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
     assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
@@ -91,11 +91,11 @@ pub fn complaint(arguments: &[&str]) -> String {
 }
 
 /// An attribute, or the last name of a link's target.
-pub fn attribute(path: impl AsRef<Path>) -> String {
+pub(crate) fn attribute(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-pub fn link_name(path: impl AsRef<Path>) -> String {
+pub(crate) fn link_name(path: impl AsRef<Path>) -> String {
     let target = fs::read_link(path).unwrap();
     target.file_name().unwrap().to_str().unwrap().to_owned()
 }

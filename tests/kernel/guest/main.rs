@@ -1,6 +1,11 @@
 //! What only a real kernel can show. Runs inside the virtual machine of `tests/kernel/run`, as root,
 //! with the modules mtty, mdpy, mbochs and mdevtest loaded.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be had fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what cannot be had fails the test"
+)]
 #![forbid(unsafe_code)]
 
 mod life;

@@ -84,7 +84,8 @@ fn a_missing_container_node_is_named_with_the_module() {
     assert!(error.contains("No such file or directory") && error.contains(dev), "{error}");
     // A file is no node.
     fs::create_dir(nodes.path().join("vfio")).unwrap();
-    fs::write(nodes.path().join("vfio").join(link_name(device.path().join("iommu_group"))), "").unwrap();
+    fs::write(nodes.path().join("vfio").join(link_name(device.path().join("iommu_group"))), "")
+        .unwrap();
     let error = complaint(&["--dev", dev, "show", &device.uuid]);
     assert!(error.contains("not a device node of VFIO"), "{error}");
 }

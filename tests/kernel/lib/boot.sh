@@ -22,7 +22,8 @@ qemu() {
         -device nvme,serial=mdevbus,drive=disk,addr=6 \
         -device pcie-pci-bridge,id=bridge,addr=7 \
         -device edu,bus=bridge,addr=1 \
-        -device e1000e,bus=bridge,addr=2,romfile=
+        -netdev user,id=nowhere,restrict=on \
+        -device e1000e,bus=bridge,addr=2,netdev=nowhere,romfile=
 }
 
 # Sets qemu_status: 0, 124 if the time limit ended it, anything else is trouble.

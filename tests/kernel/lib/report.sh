@@ -57,6 +57,7 @@ report() {
         # Whoever looks at the output of a build machine sees nothing else.
         echo "--- end of the tests' output ---"
         sed '/^@mdevbus dmesg/,$d' "$tests_log" | tr -d '\r' | tail -n 40
+        echo
         echo "--- end of the kernel's messages ---"
         { printf '%s\n' "${dmesg[@]}"; tr -d '\r' <"$console_log"; } | tail -n 60
         echo "--- whole logs: $logs/tests.log, $logs/console.log ---"
@@ -84,7 +85,7 @@ report_kernel() {
 }
 
 executable_begin() {
-    results=0 failures=0
+    results=0 oks=0 failures=0
     exe_passed=0 exe_failed=0
     summary='' pending='' in_failures=no
 }
@@ -97,7 +98,7 @@ executable_line() {
     if [[ $line =~ ^test\ result:\ (ok|FAILED)\.\ ([0-9]+)\ passed\;\ ([0-9]+)\ failed\;\ ([0-9]+)\ ignored ]]; then
         summary=${BASH_REMATCH[1]}
         exe_passed=${BASH_REMATCH[2]} exe_failed=${BASH_REMATCH[3]}
-        results_expected=$((exe_passed + exe_failed + BASH_REMATCH[4]))
+        exe_results=$((exe_passed + exe_failed + BASH_REMATCH[4]))
         in_failures=no
     elif [[ $line == failures: ]]; then
         in_failures=yes
@@ -117,22 +118,23 @@ executable_line() {
 test_result() {
     echo "$exe: test $1 ... $2"
     results=$((results + 1))
-    if [[ $2 == FAILED ]]; then
-        failures=$((failures + 1))
-    fi
+    case $2 in
+    ok) oks=$((oks + 1)) ;;
+    FAILED) failures=$((failures + 1)) ;;
+    esac
     pending=
 }
 
 executable_end() {
     local status=$1
 
-    # The executable's own count is the one that is true.
-    passed=$((passed + exe_passed))
-    failed=$((failed + exe_failed))
+    # What was seen counts; the executable's own numbers have to agree with it.
+    passed=$((passed + oks))
+    failed=$((failed + failures))
     if [[ -z $summary ]]; then
         problem "$exe ended with status $status and without a result${pending:+, it was running $pending}"
-    elif ((results != results_expected || failures != exe_failed)); then
-        problem "$exe printed $results results, $failures of them failures, but counts $results_expected and $exe_failed"
+    elif ((oks != exe_passed || failures != exe_failed || results != exe_results)); then
+        problem "$exe printed $results results ($oks ok, $failures failed), but counts $exe_results ($exe_passed ok, $exe_failed failed)"
     elif [[ $status != 0 && $exe_failed == 0 ]]; then
         problem "$exe ended with status $status though no test failed"
     elif ((exe_passed + exe_failed == 0)) && ((${#filters[@]} == 0)); then

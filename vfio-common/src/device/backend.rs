@@ -12,6 +12,9 @@ use crate::region::RegionInfo;
 ///
 /// Errors are those of the kernel's ioctls (`include/uapi/linux/vfio.h`), as
 /// [`io::Error::from_raw_os_error`]; the device adds its name and the operation to them.
+/// A backend must not call back into the [`Device`](super::Device) that it stands behind: a region is
+/// described and mapped under a lock.
+///
 /// The trait is off the hot path: once a range is mapped, an access is a load or a store.
 pub trait Backend: Debug + Send + Sync {
     /// `VFIO_DEVICE_GET_INFO`. It comes before any other call: some kernel drivers answer

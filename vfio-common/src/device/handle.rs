@@ -19,7 +19,7 @@ pub struct Device {
     shared: Arc<Shared>,
 }
 
-/// Invariant: the fields drop in this order, so the backend's descriptor outlives no mapping of it
+/// Invariant: the fields drop in this order, so the backend's descriptor outlives every mapping of it
 /// (regions hold the whole `Shared`, which holds only weak references to them).
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -73,7 +73,8 @@ impl Device {
     pub fn region_info(&self, index: u32) -> Result<Option<RegionInfo>, DeviceError> {
         match self.shared.backend.region_info(index) {
             Ok(info) if info.size == 0 => Ok(None),
-            Ok(info) => Ok(Some(info)),
+            // The index is the one asked for, whatever a backend in software fills in.
+            Ok(info) => Ok(Some(RegionInfo { index, ..info })),
             Err(error) if is_invalid(&error) => Ok(None),
             Err(source) => {
                 Err(DeviceError::RegionInfo { device: self.shared.name.clone(), index, source })

@@ -1,6 +1,6 @@
 //! The list of PCI capabilities, and MSI-X.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::{ConfigError, PciConfig};
 use crate::device::Device;
@@ -50,24 +50,54 @@ impl PciConfig {
     /// [`ConfigError::BrokenList`] when the list leads in a circle or back into the header,
     /// [`ConfigError::Region`] when it leads out of the space or an access fails.
     pub fn capabilities(&self) -> Result<Vec<Capability>, ConfigError> {
-        let mut found: Vec<Capability> = Vec::new();
+        let mut found = Vec::new();
+        self.walk(|capability| {
+            found.push(capability);
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// The first capability with this id, whatever the list does behind it.
+    ///
+    /// # Errors
+    /// As [`PciConfig::capabilities`].
+    pub fn capability(&self, id: u8) -> Result<Option<Capability>, ConfigError> {
+        let mut found = None;
+        self.walk(|capability| {
+            if capability.id != id {
+                return ControlFlow::Continue(());
+            }
+            found = Some(capability);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    fn walk(
+        &self,
+        mut visit: impl FnMut(Capability) -> ControlFlow<()>,
+    ) -> Result<(), ConfigError> {
         if self.region().read16(STATUS)? & STATUS_CAPABILITY_LIST == 0 {
-            return Ok(found);
+            return Ok(());
         }
         let mut from = CAPABILITY_POINTER;
-        loop {
+        for _ in 0..=MOST_CAPABILITIES {
             // The two low bits are reserved.
             let at = self.region().read8(from)? & !0x3;
             if at == 0 {
-                return Ok(found);
+                return Ok(());
+            }
+            if at < FIRST_CAPABILITY {
+                break;
             }
             let offset = u64::from(at);
-            if at < FIRST_CAPABILITY || found.len() >= MOST_CAPABILITIES {
-                return Err(ConfigError::BrokenList { device: self.device_name(), offset: from });
+            if visit(Capability { id: self.region().read8(offset)?, offset }).is_break() {
+                return Ok(());
             }
-            found.push(Capability { id: self.region().read8(offset)?, offset });
             from = offset.saturating_add(1);
         }
+        Err(ConfigError::BrokenList { device: self.device_name(), offset: from })
     }
 
     /// The MSI-X table; `None` when the function has no MSI-X.
@@ -75,10 +105,7 @@ impl PciConfig {
     /// # Errors
     /// As [`PciConfig::capabilities`].
     pub fn msix(&self) -> Result<Option<MsixTable>, ConfigError> {
-        let capabilities = self.capabilities()?;
-        let Some(msix) = capabilities.iter().find(|found| found.id == Capability::MSIX) else {
-            return Ok(None);
-        };
+        let Some(msix) = self.capability(Capability::MSIX)? else { return Ok(None) };
         let control = self.region().read16(msix.offset.saturating_add(2))?;
         let table = self.region().read32(msix.offset.saturating_add(4))?;
         Ok(Some(MsixTable {

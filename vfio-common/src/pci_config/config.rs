@@ -40,12 +40,12 @@ pub enum ConfigError {
     /// The configuration region is missing or an access to it failed.
     #[error(transparent)]
     Region(#[from] RegionError),
-    /// The capability list leads in a circle or out of the space.
+    /// The capability list leads in a circle or back into the header.
     #[error("the PCI capability list of {device} is broken at {offset:#x}")]
     BrokenList {
         /// The device's name.
         device: Arc<str>,
-        /// The capability after which it breaks.
+        /// The byte whose pointer leads astray.
         offset: u64,
     },
 }

@@ -16,7 +16,7 @@ use crate::pci_config;
 /// Everywhere else an access is one system call of exactly its width. Both are checked first.
 ///
 /// A 64-bit access through the device descriptor may reach the device as two of 32 bits: the
-/// kernel's samples always split it, vfio-pci up to Linux 6.1.
+/// kernel's sample devices always split it, vfio-pci does so in Linux 6.1 and not in 6.12.
 ///
 /// Mapped memory of a PCI device faults (SIGBUS) while its memory decoding is off, while it resets
 /// and while it sleeps: keep decoding on while a mapped region is accessed.
@@ -109,6 +109,9 @@ fn map_area(
         return Err(io::Error::other("the area does not fit in the address space"));
     };
     let mapping = device.shared().backend.map(offset, mapped, protection)?;
+    if mapping.protection() != protection {
+        return Err(io::Error::other("the mapping is not protected as asked for"));
+    }
     View::new(mapping, size)
         .ok_or_else(|| io::Error::other("the mapping is shorter than asked for"))
 }
@@ -137,15 +140,16 @@ impl Region {
         self.state.parts.iter().map(|part| part.area)
     }
 
-    /// Whether the bytes `range`, counted from the region's start, lie in one mapped part.
+    /// Whether the bytes `range`, counted from the region's start, lie in one mapped part. An empty
+    /// range never does.
     #[must_use]
     pub fn is_mapped(&self, range: Range<u64>) -> bool {
         let area = Area::of(range);
-        self.state.find(area.offset, area.size).is_some()
+        area.size > 0 && self.state.find(area.offset, area.size).is_some()
     }
 
     /// The parts that the kernel offered and that are not mapped, each with the reason: a
-    /// [`Refusal`](super::Refusal) or what `mmap(2)` said.
+    /// [`Refusal`](super::Refusal), what `mmap(2)` said, or that the mapping was not as asked for.
     #[must_use]
     pub fn unmapped(&self) -> &[(Area, io::Error)] {
         &self.state.unmapped
@@ -329,7 +333,7 @@ impl Region {
     }
 
     #[cold]
-    fn out_of_range(&self, offset: u64, length: u64) -> RegionError {
+    pub(super) fn out_of_range(&self, offset: u64, length: u64) -> RegionError {
         let RegionInfo { index, size, .. } = self.state.info;
         RegionError::OutOfRange { device: self.device_name(), index, offset, length, size }
     }

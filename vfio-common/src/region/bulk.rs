@@ -63,6 +63,9 @@ impl Region {
     }
 }
 
+/// Linux moves no more than 2 GiB less a page in one `pread` or `pwrite`.
+const LONGEST_CALL: usize = 1 << 30;
+
 /// Copies of memory-like regions (video memory, a blob), in whatever unit is fast: 8 bytes and less
 /// where mapped, one system call for all that is not. Not for registers with side effects.
 impl Region {
@@ -140,7 +143,8 @@ impl Region {
         }
         let next = self.mapped().map(|area| area.offset).find(|offset| *offset > at);
         let hole = next.map_or(u64::MAX, |next| next.saturating_sub(at));
-        Stretch { length: rest.min(usize::try_from(hole).unwrap_or(rest)), width: None }
+        let hole = usize::try_from(hole).unwrap_or(rest).min(LONGEST_CALL);
+        Stretch { length: rest.min(hole), width: None }
     }
 }
 

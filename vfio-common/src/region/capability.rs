@@ -14,15 +14,15 @@ const AREA_LENGTH: usize = 16;
 #[non_exhaustive]
 pub enum ChainError {
     /// A field lies outside the bytes that the kernel filled in.
-    #[error("the description ends at byte {length}, before the field at byte {offset}")]
+    #[error("what can be read ends at byte {length}, within the field at byte {offset}")]
     Truncated {
         /// Where the field starts.
         offset: usize,
-        /// Number of bytes there are.
+        /// Where the description ends, or the next capability starts.
         length: usize,
     },
-    /// The chain points into the fixed part, or not forward.
-    #[error("the capability chain leads from byte {from} back to byte {to}")]
+    /// The chain points into the fixed part, not forward, or into the capability it leaves.
+    #[error("the capability chain leads from byte {from} to byte {to}, which is not behind it")]
     Backwards {
         /// Where the chain was.
         from: usize,
@@ -48,7 +48,7 @@ pub struct Chain<'a> {
 
 /// One capability: its id, and the bytes between its header and the next capability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capability<'a> {
+pub struct ChainCapability<'a> {
     /// `VFIO_REGION_INFO_CAP_*` or another set of ids, by the struct the chain belongs to.
     pub id: u16,
     /// Version of the payload's layout.
@@ -66,7 +66,7 @@ impl<'a> Chain<'a> {
         Self { bytes, at: fixed.saturating_sub(1), next: first as usize }
     }
 
-    fn step(&mut self) -> Result<Capability<'a>, ChainError> {
+    fn step(&mut self) -> Result<ChainCapability<'a>, ChainError> {
         let (from, at) = (self.at, self.next);
         self.next = 0;
         if at <= from {
@@ -84,19 +84,25 @@ impl<'a> Chain<'a> {
             return Err(ChainError::Truncated { offset: next, length: self.bytes.len() });
         };
         (self.at, self.next) = (at, next);
-        Ok(Capability { id, version, bytes, payload })
+        Ok(ChainCapability { id, version, bytes, payload })
     }
 }
 
 impl<'a> Iterator for Chain<'a> {
-    type Item = Result<Capability<'a>, ChainError>;
+    type Item = Result<ChainCapability<'a>, ChainError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         (self.next != 0).then(|| self.step())
     }
 }
 
-impl Capability<'_> {
+impl ChainCapability<'_> {
+    /// The bytes between the header and the next capability, or the end.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(self.payload..).unwrap_or_default()
+    }
+
     /// `struct vfio_region_info_cap_sparse_mmap`: the areas as the kernel gave them, unchecked
     /// against the region.
     pub(super) fn sparse_areas(&self) -> Result<Vec<Area>, ChainError> {

@@ -95,7 +95,7 @@ pub enum RegionError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The device took or gave fewer bytes than asked for; a register access is whole or nothing.
+    /// The device took or gave fewer bytes than asked for: an access is whole or an error.
     #[error(
         "only {done} of {length} bytes at {offset:#x} in region {index} of {device} could be \
          accessed"

@@ -69,6 +69,7 @@ pub enum Refusal {
 /// ```
 #[must_use]
 pub fn plan(info: &RegionInfo, trapped: Option<Range<u64>>, page: u64) -> MappingPlan {
+    let page = page.max(1);
     if !info.flags.contains(RegionFlags::MMAP) || info.size == 0 {
         return MappingPlan::default();
     }
@@ -113,7 +114,7 @@ fn from_areas(offered: &[Area], size: u64, page: u64) -> MappingPlan {
     let mut sound = Vec::with_capacity(offered.len());
     for &area in offered {
         match check(area, size, page) {
-            Ok(cut) => sound.push(cut),
+            Ok(cut) => sound.push((cut, area)),
             Err(why) => refused.push((area, why)),
         }
     }
@@ -138,18 +139,19 @@ fn check(area: Area, size: u64, page: u64) -> Result<Area, Refusal> {
     Ok(Area::of(area.offset..end.min(size)))
 }
 
-/// The areas that share no byte with another one; the others go to `refused`.
-fn apart(sorted: &[Area], refused: &mut Vec<(Area, Refusal)>) -> Vec<Area> {
+/// The areas that share no byte with another one; the others go to `refused`, as they were offered.
+/// Each comes with what was offered.
+fn apart(sorted: &[(Area, Area)], refused: &mut Vec<(Area, Refusal)>) -> Vec<Area> {
     let end = |area: &Area| area.offset.saturating_add(area.size);
     let mut alone = Vec::with_capacity(sorted.len());
     // The end of whatever came before: a long area may reach over several later ones.
     let mut reached = 0;
-    for (index, area) in sorted.iter().enumerate() {
+    for (index, (area, offered)) in sorted.iter().enumerate() {
         let reached_from_before = index > 0 && area.offset < reached;
         let reaches_next =
-            sorted.get(index.saturating_add(1)).is_some_and(|next| next.offset < end(area));
+            sorted.get(index.saturating_add(1)).is_some_and(|(next, _)| next.offset < end(area));
         if reached_from_before || reaches_next {
-            refused.push((*area, Refusal::Overlap));
+            refused.push((*offered, Refusal::Overlap));
         } else {
             alone.push(*area);
         }

@@ -76,7 +76,8 @@ impl Region {
         &self,
         offset: u64,
     ) -> Result<Window<SIZE>, RegionError> {
-        let end = offset.saturating_add(SIZE as u64);
+        let end = offset.checked_add(SIZE as u64);
+        let end = end.ok_or_else(|| self.out_of_range(offset, SIZE as u64))?;
         let view = self.view(offset..end, RegionFlags::READ | RegionFlags::WRITE)?;
         let view = view.fixed().ok_or_else(|| self.misaligned(offset, WIDEST))?;
         Ok(Window { view, region: self.clone() })
@@ -115,7 +116,8 @@ impl<const SIZE: usize> Window<SIZE> {
     }
 
     /// The address of its first byte, for libraries with register types of their own. Valid for
-    /// volatile accesses to [`Window::len`] bytes as long as the window lives.
+    /// volatile loads of [`Window::len`] bytes as long as the window lives, and for stores if it is
+    /// writable.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
         self.view.start()

@@ -206,11 +206,29 @@ fn the_pages_of_the_msix_table_are_not_mapped_unless_the_kernel_says_so() {
         |info| info.sparse = Some(vec![Area { offset: 0, size: pages(2) }]);
     assert_eq!(mapped(2, sparse, &config), [area(0, 2)], "the areas override the table");
     assert_eq!(mapped(1, nothing, &config), [area(0, 4)], "the table is in another BAR");
-    assert_eq!(mapped(6, nothing, &config), [area(0, 4)], "not a BAR");
+    let no_bar = with_msix(16, table | 6);
+    assert_eq!(mapped(6, nothing, &no_bar), [area(0, 4)], "not a BAR");
     let over_pages = with_msix(255, table | 2);
     assert_eq!(mapped(2, nothing, &over_pages), [area(0, 1), area(3, 1)]);
     let broken = space(256, &[(0x34, &[0x40]), (0x40, &[9, 0x40])]);
     assert_eq!(mapped(2, nothing, &broken), [area(0, 4)], "nobody knows where the table is");
+}
+
+#[test]
+fn the_device_is_asked_for_its_msix_table_only_where_that_matters() {
+    type Change = fn(&mut RegionInfo);
+    let changes: [(u32, Change, bool); 5] = [
+        (0, |_| {}, true),
+        (0, |info| info.sparse = Some(Vec::new()), false),
+        (0, |info| info.msix_mappable = true, false),
+        (0, |info| info.flags = READ_WRITE, false),
+        (6, |_| {}, false),
+    ];
+    for (index, change, asked) in changes {
+        let (setup, region) = bar(index, change, &with_msix(0, 2));
+        let reads = setup.calls().iter().any(|call| matches!(call, Call::Read(..)));
+        assert_eq!(reads, asked, "{:?}", region.info());
+    }
 }
 
 #[test]

@@ -39,7 +39,6 @@ fn a_mapping_that_came_read_only_is_never_stored_to() {
 }
 
 #[test]
-#[ignore = "known: the mapped way falls through to the descriptor"]
 fn the_mapped_way_makes_no_call_also_when_the_mapping_came_read_only() {
     let (setup, region) = mapped_read_only("r/o mapped way");
     assert!(region.write_via(Path::Mapped, pages(1), 1u32).is_err());
@@ -47,7 +46,6 @@ fn the_mapped_way_makes_no_call_also_when_the_mapping_came_read_only() {
 }
 
 #[test]
-#[ignore = "known: told as a misaligned offset"]
 fn a_fixed_window_on_a_mapping_that_came_read_only_is_not_told_to_be_misaligned() {
     let (_setup, region) = mapped_read_only("r/o fixed");
     let error = region.fixed_window::<8>(pages(1)).unwrap_err();
@@ -55,7 +53,6 @@ fn a_fixed_window_on_a_mapping_that_came_read_only_is_not_told_to_be_misaligned(
 }
 
 #[test]
-#[ignore = "known: a window takes its protection from the mapping alone"]
 fn a_window_of_a_read_only_region_is_read_only_also_when_the_mapping_came_writable() {
     let flags = RegionFlags::READ | RegionFlags::MMAP;
     let info = RegionInfo { flags, ..holey() };
@@ -123,7 +120,6 @@ impl Backend for Stubborn {
 }
 
 #[test]
-#[ignore = "known: the search for the MSI-X table calls itself without end"]
 fn a_description_of_another_region_than_asked_for_is_taken_for_the_one_asked_for() {
     let backend = Arc::new(Stubborn::default());
     let device = Device::new("stubborn", backend.clone()).unwrap();

@@ -1,0 +1,97 @@
+//! What a software device is made of: a [`Model`] of its behaviour, and the [`Layout`] of its
+//! regions. [`SoftDevice`](crate::SoftDevice) turns them into a device that can be opened.
+//!
+//! Rules of this module:
+//! - A model decides what an access does; where it goes, what it may reach, how it is cut into pieces
+//!   and what can be mapped is decided for it, as the kernel's VFIO code does.
+//! - Memory that can be mapped is in a file in memory, which mappings show and trapped accesses read
+//!   and write: the two ways are as different as with a real device, and see the same bytes.
+
+mod board;
+mod layout;
+mod region;
+
+use std::fmt::Debug;
+use std::io;
+
+use rustix::io::Errno;
+use vfio_common::device::{DeviceInfo, IrqInfo};
+
+use crate::errno::failed;
+
+pub use self::board::Board;
+pub use self::layout::Layout;
+pub use self::region::RegionModel;
+
+/// The behaviour of a device: what its kernel driver and its hardware do together. A value of the
+/// type is the state of one device, from its creation to its removal; opening and closing the device
+/// leave it as it is.
+///
+/// Methods are called one at a time. Errors go to the program as they are: give them as the kernel
+/// does, with [`io::Error::from_raw_os_error`]. Values are little-endian, as in the device's file.
+pub trait Model: Debug + Send + 'static {
+    /// The device's regions. Called once, before any other method.
+    fn layout(&self) -> Layout;
+
+    /// Brings the memory into its first state; it is all 0 before. Called once.
+    ///
+    /// # Errors
+    /// What keeps the device from being created.
+    fn power_on(&mut self, board: &Board) -> io::Result<()> {
+        let _ = board;
+        Ok(())
+    }
+
+    /// `VFIO_DEVICE_GET_INFO`.
+    ///
+    /// # Errors
+    /// What the program is to see.
+    fn device_info(&mut self) -> io::Result<DeviceInfo>;
+
+    /// `VFIO_DEVICE_GET_IRQ_INFO`; by default there are no interrupts.
+    ///
+    /// # Errors
+    /// `EINVAL` for an index that the device does not have.
+    fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {
+        let _ = index;
+        Err(failed(Errno::INVAL))
+    }
+
+    /// A trapped read of one piece: 1, 2, 4 or 8 bytes at a multiple of that from the region's start,
+    /// wholly inside the region. `bytes` are 0 before. By default the region's memory is read.
+    ///
+    /// # Errors
+    /// What the program is to see.
+    fn read(
+        &mut self,
+        board: &Board,
+        region: u32,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> io::Result<()> {
+        board.read(region, offset, bytes)
+    }
+
+    /// A trapped write of one piece, as [`Model::read`]. By default the region's memory is written.
+    ///
+    /// # Errors
+    /// What the program is to see.
+    fn write(
+        &mut self,
+        board: &Board,
+        region: u32,
+        offset: u64,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        board.write(region, offset, bytes)
+    }
+
+    /// `VFIO_DEVICE_RESET`; by default the device has none.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no reset.
+    fn reset(&mut self, board: &Board) -> io::Result<()> {
+        let _ = board;
+        Err(failed(Errno::NOTTY))
+    }
+}
