@@ -82,13 +82,13 @@ impl PciConfig {
             return Ok(());
         }
         let mut from = CAPABILITY_POINTER;
-        for _ in 0..=MOST_CAPABILITIES {
+        for visited in 0..=MOST_CAPABILITIES {
             // The two low bits are reserved.
             let at = self.region().read8(from)? & !0x3;
             if at == 0 {
                 return Ok(());
             }
-            if at < FIRST_CAPABILITY {
+            if at < FIRST_CAPABILITY || visited == MOST_CAPABILITIES {
                 break;
             }
             let offset = u64::from(at);
