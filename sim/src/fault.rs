@@ -1,5 +1,6 @@
 //! Calls that fail on demand.
 
+use std::any::Any;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -83,13 +84,21 @@ impl Faults {
 pub struct Faulty {
     backend: Arc<dyn Backend>,
     faults: Arc<Faults>,
+    /// Dropped when the device closes.
+    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Faulty {
     /// Puts faults before a backend.
     #[must_use]
     pub fn new(backend: Arc<dyn Backend>, faults: Arc<Faults>) -> Self {
-        Self { backend, faults }
+        Self { backend, faults, _held: None }
+    }
+
+    /// Holds a value until the device closes.
+    pub(crate) fn holding(mut self, value: impl Any + Send + Sync) -> Self {
+        self._held = Some(Box::new(value));
+        self
     }
 }
 

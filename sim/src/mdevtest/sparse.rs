@@ -88,7 +88,10 @@ impl Model for Sparse {
             RegionModel::memory(4, bar4).mappable(),
             RegionModel::unused(5),
             RegionModel::unused(6),
-            RegionModel::memory(TYPED, TYPED_SIZE.into()).mappable().read_only().typed(TYPED_KIND, 1),
+            RegionModel::memory(TYPED, TYPED_SIZE.into())
+                .mappable()
+                .read_only()
+                .typed(TYPED_KIND, 1),
         ])
     }
 
@@ -136,13 +139,7 @@ impl Model for Sparse {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        board: &Board,
-        region: u32,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn write(&mut self, board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match region {
             CONFIG => self.config.write(offset, bytes),
             REGISTERS => {

@@ -76,13 +76,7 @@ pub trait Model: Debug + Send + 'static {
     ///
     /// # Errors
     /// What the program is to see.
-    fn write(
-        &mut self,
-        board: &Board,
-        region: u32,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn write(&mut self, board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         board.write(region, offset, bytes)
     }
 

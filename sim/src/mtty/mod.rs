@@ -22,7 +22,7 @@ const MSI: u32 = 1;
 /// A PCI card with one or two 16550-like ports, each of which receives what it sends.
 ///
 /// It has the kernel driver's quirks: a full FIFO looks empty, overrun stays until the next byte is
-/// accepted, writes to the divisor are ORed, interrupt identification is a sum, the reset does nothing
+/// accepted, writes to the divisor add up, interrupt identification is a sum, the reset does nothing
 /// and is not announced, and the interrupts are unknown until the device was asked what it is.
 ///
 /// Where the kernel driver reads its heap or stack, or reaches ports that it does not have, this model
@@ -102,13 +102,7 @@ impl Model for Mtty {
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        _board: &Board,
-        region: u32,
-        offset: u64,
-        bytes: &[u8],
-    ) -> io::Result<()> {
+    fn write(&mut self, _board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if region == CONFIG {
             self.config.write(offset, bytes);
         } else if let Some(first) = bytes.first() {

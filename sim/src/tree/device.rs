@@ -93,6 +93,14 @@ impl MdevDevice {
     pub(crate) fn uuid(&self) -> &str {
         &self.uuid
     }
+
+    pub(crate) fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    pub(crate) fn mdev_type(&self) -> &str {
+        self.mdev_type.as_deref().unwrap_or_default()
+    }
 }
 
 /// What a tree remembers of a device, so that it can be removed.

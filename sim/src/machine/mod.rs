@@ -1,0 +1,309 @@
+//! A machine in software: a mock tree with devices behind it.
+
+mod builtin;
+mod error;
+mod open;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use vfio_common::route::Opener;
+use vfio_common::sysfs::Host;
+
+use self::builtin::{Builtin, Pool, Pools};
+use crate::errno::failed;
+use crate::fault::Faults;
+use crate::model::Model;
+use crate::soft_device::SoftDevice;
+use crate::tree::{MdevDevice, Tree, TreeError};
+
+pub use self::error::SimError;
+
+/// A machine with mediated devices in software. Clones are handles to the same one; its tree is
+/// removed when the last of them, its openers and its open devices is dropped.
+///
+/// It creates devices of these types by itself, with the parent if it is missing. Types that share a
+/// pool count the same instances, as in the kernel.
+///
+/// | parent | type | pool | model |
+/// |---|---|---|---|
+/// | `mtty` | `mtty-1`, `mtty-2` | 24 ports | [`Mtty`](crate::mtty::Mtty) |
+/// | `mdevtest` | `mdevtest-sparse` | 8 instances | [`Sparse`](crate::mdevtest::Sparse) |
+/// | `mdevtest-soc` | `mdevtest-platform` | the same 8 | [`Platform`](crate::mdevtest::Platform) |
+///
+/// Devices come and go while others use them: all methods take `&self` and may be called from several
+/// threads.
+///
+/// ```
+/// use vfio_common::route::{Opener as _, Target};
+/// use vfio_sim::Machine;
+///
+/// let machine = Machine::new()?;
+/// let name = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned();
+/// let soft = machine.create(&name, "mdevtest", "mdevtest-sparse")?;
+/// let sysfs = format!("bus/mdev/devices/{name}").into();
+/// let device = machine.opener().open(&Target { name, sysfs })?;
+/// assert_eq!(device.region(0)?.read32(0)?, 0x7370_6172);
+/// assert_eq!((soft.counters().reads, machine.open_devices()), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Machine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tree: Tree,
+    faults: Arc<Faults>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    devices: BTreeMap<String, Entry>,
+    pools: Pools,
+}
+
+#[derive(Debug)]
+struct Entry {
+    device: Arc<SoftDevice>,
+    /// How often it is open.
+    open: usize,
+    /// It is being removed, and somebody still has it open.
+    leaving: bool,
+    /// What it took of a pool.
+    taken: Option<(Pool, u32)>,
+}
+
+impl Machine {
+    /// A machine with the mdev bus, without parents.
+    ///
+    /// # Errors
+    /// [`SimError::Tree`] when the temporary directory cannot be made.
+    pub fn new() -> Result<Self, SimError> {
+        Ok(Self::with_tree(Tree::new()?))
+    }
+
+    /// A machine with this tree. What is in it already has no device behind it.
+    #[must_use]
+    pub fn with_tree(tree: Tree) -> Self {
+        let shared = Shared { tree, faults: Arc::default(), state: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// A machine with a device of each type that it knows, each of a group of its own.
+    ///
+    /// | UUID | type |
+    /// |---|---|
+    /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1001` | `mtty-2` |
+    /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1002` | `mtty-1` |
+    /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1003` | `mdevtest-sparse` |
+    /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1004` | `mdevtest-platform` |
+    ///
+    /// # Errors
+    /// As [`Machine::new`].
+    pub fn demo() -> Result<Self, SimError> {
+        let machine = Self::new()?;
+        for (uuid, parent, mdev_type) in [
+            ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "mtty", "mtty-2"),
+            ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1002", "mtty", "mtty-1"),
+            ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1003", "mdevtest", "mdevtest-sparse"),
+            ("83b8f4f2-509f-382f-3c1e-e6bfe0fa1004", "mdevtest-soc", "mdevtest-platform"),
+        ] {
+            machine.create(uuid, parent, mdev_type)?;
+        }
+        Ok(machine)
+    }
+
+    /// The machine, for what reads sysfs.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        self.shared.tree.host()
+    }
+
+    /// Its tree, for what a machine does not do by itself.
+    #[must_use]
+    pub fn tree(&self) -> &Tree {
+        &self.shared.tree
+    }
+
+    /// What opens its devices, those too that are created later.
+    #[must_use]
+    pub fn opener(&self) -> Arc<dyn Opener> {
+        Arc::new(self.clone())
+    }
+
+    /// Creates a device of a type that the machine knows, as a write of `uuid` to the type's `create`
+    /// does. From then on its name is `uuid` in lower case.
+    ///
+    /// # Errors
+    /// [`SimError::Create`] with `ENOENT` when it does not know the type, `EINVAL` when `uuid` is not
+    /// one, `EEXIST` when there is such a device, also while it is being removed, `ENOSPC` when no
+    /// instances are left; [`SimError::Tree`] when the tree cannot be changed.
+    pub fn create(
+        &self,
+        uuid: &str,
+        parent: &str,
+        mdev_type: &str,
+    ) -> Result<Arc<SoftDevice>, SimError> {
+        let device = MdevDevice::new(uuid.to_lowercase(), parent, mdev_type);
+        let refused = |errno| create_error(&device, failed(errno));
+        let found = Builtin::find(parent, mdev_type);
+        let (builtin, kind) = found.ok_or_else(|| refused(Errno::NOENT))?;
+        if !is_uuid(uuid) {
+            return Err(refused(Errno::INVAL));
+        }
+        let mut state = self.state();
+        if !self.tree().has_parent(parent) {
+            self.tree().add_parent(&builtin.parent(&state.pools))?;
+        }
+        if state.devices.contains_key(device.uuid()) {
+            return Err(refused(Errno::EXIST));
+        }
+        if !state.pools.take(builtin.pool, kind.units) {
+            return Err(refused(Errno::NOSPC));
+        }
+        let taken = (builtin.pool, kind.units);
+        let placed = device.clone().kernel_driver(builtin.kernel_driver);
+        let added = (kind.device)().map_err(|source| create_error(&device, source));
+        let added = added.and_then(|soft| self.add(&mut state, &placed, soft, Some(taken)));
+        if added.is_err() {
+            state.pools.give_back(builtin.pool, kind.units);
+        }
+        self.show_instances(&state, builtin.pool)?;
+        added
+    }
+
+    /// Creates a device with a model of one's own. Its parent and type are in the tree before
+    /// ([`Tree::add_parent`]); `available_instances` stays as it is.
+    ///
+    /// # Errors
+    /// [`SimError::Create`] with `EEXIST` when there is such a device, or with what
+    /// [`SoftDevice::new`] says; [`SimError::Tree`] when it has no place in the tree.
+    pub fn create_with(
+        &self,
+        device: &MdevDevice,
+        model: impl Model,
+    ) -> Result<Arc<SoftDevice>, SimError> {
+        let soft = SoftDevice::new(model).map_err(|source| create_error(device, source))?;
+        let mut state = self.state();
+        if state.devices.contains_key(device.uuid()) {
+            return Err(create_error(device, failed(Errno::EXIST)));
+        }
+        self.add(&mut state, device, soft, None)
+    }
+
+    fn add(
+        &self,
+        state: &mut State,
+        device: &MdevDevice,
+        soft: SoftDevice,
+        taken: Option<(Pool, u32)>,
+    ) -> Result<Arc<SoftDevice>, SimError> {
+        self.tree().add_device(device)?;
+        let soft = Arc::new(soft);
+        let entry = Entry { device: soft.clone(), open: 0, leaving: false, taken };
+        state.devices.insert(device.uuid().to_owned(), entry);
+        Ok(soft)
+    }
+
+    /// Removes a device, as a write of `1` to its `remove` does. While somebody has it open it keeps
+    /// working, cannot be opened again, and keeps its directory, its group and its instance; they go
+    /// with the last close. The kernel lets the writer wait until then, this method does not.
+    ///
+    /// # Errors
+    /// [`SimError::Remove`] with `ENOENT` when there is no such device or it is being removed,
+    /// [`SimError::Tree`] when the tree cannot be changed.
+    pub fn remove(&self, uuid: &str) -> Result<(), SimError> {
+        let mut state = self.state();
+        let entry = state.devices.get_mut(uuid).filter(|entry| !entry.leaving);
+        let Some(entry) = entry else {
+            let (uuid, source) = (uuid.to_owned(), failed(Errno::NOENT));
+            return Err(SimError::Remove { uuid, source });
+        };
+        entry.leaving = true;
+        self.tree().begin_removal(uuid)?;
+        Ok(self.finish_removal(&mut state, uuid)?)
+    }
+
+    /// Removes the rest of a device that is being removed and that nobody has open any more.
+    fn finish_removal(&self, state: &mut State, name: &str) -> Result<(), TreeError> {
+        if state.devices.get(name).is_none_or(|entry| !entry.leaving || entry.open > 0) {
+            return Ok(());
+        }
+        let entry = state.devices.remove(name);
+        self.tree().finish_removal(name)?;
+        if let Some((pool, units)) = entry.and_then(|entry| entry.taken) {
+            state.pools.give_back(pool, units);
+            self.show_instances(state, pool)?;
+        }
+        Ok(())
+    }
+
+    /// A device, for a look at it from behind.
+    #[must_use]
+    pub fn device(&self, uuid: &str) -> Option<Arc<SoftDevice>> {
+        self.state().devices.get(uuid).map(|entry| entry.device.clone())
+    }
+
+    /// How many devices are open now; one that was opened twice counts twice. A device closes when
+    /// the last handle, region and window of it is dropped.
+    #[must_use]
+    pub fn open_devices(&self) -> usize {
+        self.state().devices.values().map(|entry| entry.open).sum()
+    }
+
+    /// Lets the `n`-th call from now fail with error number `errno`, once, whichever device it goes
+    /// to; 1 is the next call. Calls are those of [`Backend`](vfio_common::device::Backend), and
+    /// the opening of a device. It replaces what was said before, and 0 takes it back.
+    pub fn fail_call(&self, n: u64, errno: i32) {
+        self.shared.faults.fail_call(n, errno);
+    }
+
+    /// How many calls there were so far, as [`Machine::fail_call`] counts them.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.shared.faults.calls()
+    }
+
+    /// Writes what is left of a pool to all types that share it.
+    fn show_instances(&self, state: &State, pool: Pool) -> Result<(), TreeError> {
+        for builtin in Builtin::of_pool(pool).filter(|of| self.tree().has_parent(of.name)) {
+            for mdev_type in builtin.types {
+                let types = format!("class/mdev_bus/{}/mdev_supported_types", builtin.name);
+                let path = format!("{types}/{}/available_instances", mdev_type.id);
+                let left = state.pools.instances(pool, mdev_type);
+                self.tree().write(path, format!("{left}\n"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn create_error(device: &MdevDevice, source: io::Error) -> SimError {
+    SimError::Create {
+        uuid: device.uuid().to_owned(),
+        parent: device.parent().to_owned(),
+        mdev_type: device.mdev_type().to_owned(),
+        source,
+    }
+}
+
+/// What the kernel takes for a UUID: 36 characters, in upper or lower case.
+fn is_uuid(text: &str) -> bool {
+    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+    let fits = |(at, byte): (usize, u8)| {
+        if HYPHENS.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+    };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
+}
+
+#[cfg(test)]
+mod tests;
