@@ -85,7 +85,7 @@ fn offer<B: BusType>(
         let offered = ProbeDevice { info: info.clone(), device: device.clone(), pci_ids };
         let driver = candidate.driver.name();
         match candidate.driver.probe(offered, candidate.id) {
-            Ok(bound) => return Ok(Some(Slot::new(driver, bound))),
+            Ok(bound) => return Ok(Some(Slot::new(driver, bound, device.clone()))),
             Err(ProbeError::Declined(reason)) => {
                 tracing::debug!(device = %address, driver, reason, "declined");
             }

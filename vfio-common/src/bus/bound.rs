@@ -7,11 +7,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::registration::BoundDriver;
 use super::{SelfTest, SelfTestError, UnbindReason};
+use crate::device::Device;
 
 /// A bound driver until it is taken back. Readers use the driver, the writer takes it.
 pub(super) struct Slot {
     pub(super) driver_name: &'static str,
-    driver: RwLock<Option<Box<dyn BoundDriver>>>,
+    bound: RwLock<Option<Bound>>,
+}
+
+/// A driver and its device, which is open as long as it is bound, whatever the driver keeps of it.
+/// The driver comes first, so that it is dropped first.
+struct Bound {
+    driver: Box<dyn BoundDriver>,
+    _device: Device,
 }
 
 impl fmt::Debug for Slot {
@@ -21,13 +29,18 @@ impl fmt::Debug for Slot {
 }
 
 impl Slot {
-    pub(super) fn new(driver_name: &'static str, driver: Box<dyn BoundDriver>) -> Self {
-        Self { driver_name, driver: RwLock::new(Some(driver)) }
+    pub(super) fn new(
+        driver_name: &'static str,
+        driver: Box<dyn BoundDriver>,
+        device: Device,
+    ) -> Self {
+        let bound = Bound { driver, _device: device };
+        Self { driver_name, bound: RwLock::new(Some(bound)) }
     }
 
     fn with<R>(&self, use_it: impl FnOnce(&dyn BoundDriver) -> R) -> Option<R> {
-        let driver = self.driver.read().unwrap_or_else(PoisonError::into_inner);
-        driver.as_deref().map(use_it)
+        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
+        bound.as_ref().map(|bound| use_it(&*bound.driver))
     }
 
     pub(super) fn self_test(&self) -> Option<Result<SelfTest, SelfTestError>> {
@@ -40,9 +53,9 @@ impl Slot {
 
     /// Waits until nobody uses the driver, then tells it and drops it, and with it its device.
     pub(super) fn take_back(&self, reason: UnbindReason) {
-        let mut driver = self.driver.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(driver) = driver.take() {
-            driver.unbind(reason);
+        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bound) = bound.take() {
+            bound.driver.unbind(reason);
         }
     }
 }
