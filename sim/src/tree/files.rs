@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +33,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new() -> Result<Self, TreeError> {
-        let root = directory().map_err(|e| TreeError::new("create", Path::new("/"), e))?;
+        let root = directory().map_err(|e| TreeError::new("create", &std::env::temp_dir(), e))?;
         let below = |name| root.path().join(name);
         let (sysfs, dev, attic) = (below("sys"), below("dev"), below("attic"));
         for path in [&sysfs, &dev.join("vfio/devices"), &attic] {
@@ -161,7 +161,6 @@ fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn mode_of(found: &fs::Metadata) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
     if found.is_file() { found.permissions().mode() & 0o777 } else { 0o644 }
 }
 

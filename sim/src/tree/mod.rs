@@ -117,8 +117,8 @@ impl Tree {
 
 /// Changes by hand. Paths are below the root of sysfs and may lead through links.
 impl Tree {
-    /// Gives an attribute these bytes in one step, whatever was there; its directory too if it is not
-    /// there.
+    /// Gives an attribute these bytes in one step, whatever file or link was there; makes its directory
+    /// if it is not there.
     ///
     /// # Errors
     /// [`TreeError`], with `EINVAL` when the path is empty, absolute or has `..` in it.
@@ -128,7 +128,7 @@ impl Tree {
         self.files.replace(path, bytes.as_ref())
     }
 
-    /// Makes a link with this target, as it stands; its directory too if it is not there.
+    /// Makes a link with this target, as it stands, and its directory if it is not there.
     ///
     /// # Errors
     /// As [`Tree::write`], and with `EEXIST` when there is such an entry.

@@ -1,4 +1,5 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -32,6 +33,8 @@ fn listing(tree: &Tree) -> Vec<String> {
                 assert!(path.exists(), "{name} dangles");
             } else if path.is_dir() {
                 walk(root, &path, found);
+            } else if path.metadata().unwrap().permissions().mode() & 0o400 == 0 {
+                found.push(format!("{name}: write-only"));
             } else {
                 found.push(format!("{name}: {:?}", fs::read_to_string(&path).unwrap()));
             }
@@ -62,7 +65,7 @@ fn a_device_is_laid_out_as_by_the_kernel() {
         format!("{device}/mdev_type -> ../mdev_supported_types/mtty-2"),
         format!("{device}/subsystem -> ../../../../../bus/mdev"),
         format!("{device}/uevent: \"DRIVER=mtty\\n\""),
-        format!("{device}/remove: \"\""),
+        format!("{device}/remove: write-only"),
         format!("{device}/vfio-dev/vfio0/dev: \"510:3\\n\""),
         format!("{device}/vfio-dev/vfio0/device -> ../../../{UUID}"),
         "devices/virtual/mtty/mtty/mdev_supported_types/mtty-2/available_instances: \"12\\n\""
@@ -191,6 +194,9 @@ fn anything_can_be_put_in_by_hand() {
     tree.write("class/mdev_bus/mtty/numa_node", b"\xff\x00").unwrap();
     let read = fs::read(tree.sysfs().join("devices/virtual/mtty/mtty/numa_node")).unwrap();
     assert_eq!(read, b"\xff\x00");
+    let instances = "class/mdev_bus/mtty/mdev_supported_types/mtty-1/available_instances";
+    tree.write(instances, "many\n").unwrap();
+    assert_eq!(fs::read_to_string(tree.sysfs().join(instances)).unwrap(), "many\n");
     tree.remove("bus/mdev/devices/not-a-uuid").unwrap();
     tree.remove("bus/mdev/devices/not-a-uuid").unwrap();
     tree.remove("bus/mdev").unwrap();
