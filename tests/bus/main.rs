@@ -5,6 +5,7 @@
 // Links the drivers, which register themselves.
 use drivers as _;
 
+mod faults;
 mod matching;
 mod odd_entries;
 mod registry;

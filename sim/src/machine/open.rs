@@ -14,7 +14,7 @@ impl Opener for Machine {
     /// Finds the device's group in the tree, as the kernel would, and then the device by its name.
     fn open(&self, target: &Target) -> Result<Device, OpenError> {
         let device = || target.name.clone();
-        let group = self.group_number(target)?;
+        let group = target.iommu_group(&self.host())?;
         let step = || OpenStep::GetDevice { device: device(), group };
         let refused = |source| OpenError::Step { step: step(), source };
         self.shared.faults.call().map_err(refused)?;
@@ -32,18 +32,6 @@ impl Opener for Machine {
         let open = Open { machine: self.clone(), name: device() };
         let backend = Faulty::new(soft, self.shared.faults.clone()).holding(open);
         Ok(Device::new(target.name.as_str(), Arc::new(backend))?)
-    }
-}
-
-impl Machine {
-    fn group_number(&self, target: &Target) -> Result<u32, OpenError> {
-        let device = || target.name.clone();
-        let sysfs = |source| OpenError::Sysfs { device: device(), source };
-        let dir = self.host().sysfs_dir(&target.sysfs).map_err(sysfs)?;
-        let dir = dir.ok_or_else(|| OpenError::NoDevice { device: device() })?;
-        let link = dir.link_name("iommu_group").map_err(sysfs)?;
-        let number = link.and_then(|name| name.parse().ok());
-        number.ok_or_else(|| OpenError::NoGroup { device: device() })
     }
 }
 

@@ -6,6 +6,7 @@ use super::bound::{Claimed, Slot};
 use super::registry::Candidates;
 use super::{
     BindError, Bus, BusType, DeviceIds, Fault, Outcome, ProbeDevice, ProbeError, SkipReason,
+    Unusable,
 };
 use crate::device::Device;
 use crate::pci_config::PciIds;
@@ -49,7 +50,7 @@ impl<B: BusType> Bus<B> {
         }
         if let Some(Fault::Unusable(fault)) = fault {
             let device = address.to_string();
-            return Err(Outcome::Failed(BindError::Unusable { device, fault }));
+            return Err(Outcome::Failed(Unusable { device, fault }.into()));
         }
         let device = match self.opener.open(&B::target(info)) {
             Ok(device) => device,

@@ -7,7 +7,7 @@ use super::bound::BoundSet;
 use super::scan::Known;
 use super::{
     BusType, DriverRef, Fault, PlugError, ProbeReport, ProbeRow, Registers, Registration, Registry,
-    RegistryError, ScanReport, SelfTest, SelfTestError, UnbindReason,
+    RegistryError, ScanReport, SelfTest, SelfTestError, UnbindReason, Unusable,
 };
 use crate::device::Device;
 use crate::route::{Opener, Vfio};
@@ -179,7 +179,7 @@ impl<B: BusType> Bus<B> {
     pub fn open(&self, address: &B::Address) -> Result<Device, PlugError> {
         let info = self.find(address)?;
         if let Some(Fault::Unsettled(fault) | Fault::Unusable(fault)) = B::fault(&info) {
-            return Err(PlugError::Unusable { device: address.to_string(), fault });
+            return Err(Unusable { device: address.to_string(), fault }.into());
         }
         Ok(self.opener.open(&B::target(&info))?)
     }

@@ -5,18 +5,23 @@ use crate::pci_config::ConfigError;
 use crate::route::OpenError;
 use crate::sysfs::SysfsError;
 
+/// A device cannot be opened, as its identity shows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{device} {fault}")]
+pub struct Unusable {
+    /// The device's address.
+    pub device: String,
+    /// What is wrong and what to do.
+    pub fault: &'static str,
+}
+
 /// A device that a driver wants could not be bound. It is closed again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// Its identity shows that it cannot be opened.
-    #[error("{device} {fault}")]
-    Unusable {
-        /// The device's address.
-        device: String,
-        /// What is wrong and what to do.
-        fault: &'static str,
-    },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// It did not open.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -56,13 +61,8 @@ pub enum PlugError {
     #[error(transparent)]
     Sysfs(#[from] SysfsError),
     /// Its identity shows that it cannot be opened.
-    #[error("{device} {fault}")]
-    Unusable {
-        /// The device's address.
-        device: String,
-        /// What is wrong and what to do.
-        fault: &'static str,
-    },
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// It did not open.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -32,7 +32,7 @@ pub use bound::DriverRef;
 pub use bus_type::{BusType, DeviceIds, Fault, Match, Specificity};
 pub use driver::{ProbeDevice, ProbeError, SelfTest, SelfTestError, UnbindReason};
 pub use engine::{Builder, Bus};
-pub use error::{BindError, PlugError};
+pub use error::{BindError, PlugError, Unusable};
 pub use registration::{Registers, Registration};
 pub use registry::{Registry, RegistryError};
 pub use report::{Outcome, ProbeReport, ProbeRow, SkipReason};

@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::OpenError;
 use super::error::OpenStep;
+use super::{OpenError, node};
 use crate::sysfs::Host;
 use crate::uapi::{ContainerFd, GroupFd};
 
@@ -21,7 +21,7 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) fn open(host: &Host) -> Result<Self, OpenError> {
-        let fd = ContainerFd::new(super::group::open_node(&host.device_node("vfio/vfio"))?);
+        let fd = ContainerFd::new(node::open(&host.device_node("vfio/vfio"))?);
         let ask = |source| OpenError::Step { step: OpenStep::AskContainer, source };
         let found = fd.api_version().map_err(ask)?;
         if found != API_VERSION {

@@ -51,22 +51,11 @@ impl Vfio {
         *current = Arc::downgrade(&container);
         Ok(container)
     }
-
-    /// The group that the device is in now: numbers change when a device is made again.
-    fn group_number(&self, target: &Target) -> Result<u32, OpenError> {
-        let device = || target.name.clone();
-        let sysfs = |source| OpenError::Sysfs { device: device(), source };
-        let dir = self.host.sysfs_dir(&target.sysfs).map_err(sysfs)?;
-        let dir = dir.ok_or_else(|| OpenError::NoDevice { device: device() })?;
-        let link = dir.link_name("iommu_group").map_err(sysfs)?;
-        let number = link.and_then(|name| name.parse().ok());
-        number.ok_or_else(|| OpenError::NoGroup { device: device() })
-    }
 }
 
 impl Opener for Vfio {
     fn open(&self, target: &Target) -> Result<Device, OpenError> {
-        let number = self.group_number(target)?;
+        let number = target.iommu_group(&self.host)?;
         let group = Group::acquire(&self.host, number, || self.container())?;
         let step = || OpenStep::GetDevice { device: target.name.clone(), group: group.number() };
         let name = CString::new(target.name.as_str())

@@ -14,6 +14,7 @@ mod error;
 mod group;
 mod kernel;
 mod member;
+mod node;
 mod opener;
 
 pub use error::{OpenError, OpenStep};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::OpenError;
 use crate::device::Device;
+use crate::sysfs::Host;
 
 /// Whatever opens devices: the kernel ([`Vfio`](super::Vfio)), or software.
 pub trait Opener: Debug + Send + Sync {
@@ -22,4 +23,22 @@ pub struct Target {
     pub name: String,
     /// Its directory, below the root of sysfs.
     pub sysfs: PathBuf,
+}
+
+impl Target {
+    /// The number of the IOMMU group that the device is in now. Ask each time: numbers are given again
+    /// when a device is removed.
+    ///
+    /// # Errors
+    /// [`OpenError::NoDevice`] when the device is not there, [`OpenError::NoGroup`] when it is in no
+    /// group, [`OpenError::Sysfs`] when sysfs cannot be read.
+    pub fn iommu_group(&self, host: &Host) -> Result<u32, OpenError> {
+        let device = || self.name.clone();
+        let sysfs = |source| OpenError::Sysfs { device: device(), source };
+        let dir = host.sysfs_dir(&self.sysfs).map_err(sysfs)?;
+        let dir = dir.ok_or_else(|| OpenError::NoDevice { device: device() })?;
+        let link = dir.link_name("iommu_group").map_err(sysfs)?;
+        let number = link.and_then(|name| name.parse().ok());
+        number.ok_or_else(|| OpenError::NoGroup { device: device() })
+    }
 }
