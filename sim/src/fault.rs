@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vfio_common::device::{Backend, DeviceInfo, IrqInfo};
+use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
 use vfio_common::region::RegionInfo;
 use vfio_common::{Mapping, Protection};
 
@@ -131,6 +132,21 @@ impl Backend for Faulty {
     fn map(&self, offset: u64, length: usize, protection: Protection) -> io::Result<Mapping> {
         self.faults.call()?;
         self.backend.map(offset, length, protection)
+    }
+
+    fn set_irqs(&self, request: &IrqRequest<'_>) -> io::Result<u32> {
+        self.faults.call()?;
+        self.backend.set_irqs(request)
+    }
+
+    fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        self.faults.call()?;
+        self.backend.feature(flags, data)
+    }
+
+    fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
+        self.faults.call()?;
+        self.backend.set_migration_state(state)
     }
 
     fn reset(&self) -> io::Result<()> {

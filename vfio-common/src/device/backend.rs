@@ -2,8 +2,11 @@
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::OwnedFd;
 
-use super::{DeviceInfo, IrqInfo};
+use rustix::io::Errno;
+
+use super::{DeviceInfo, IrqInfo, IrqRequest};
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 
@@ -58,9 +61,44 @@ pub trait Backend: Debug + Send + Sync {
     /// What the kernel driver says; the caller falls back to [`Backend::read_at`].
     fn map(&self, offset: u64, length: usize, protection: Protection) -> io::Result<Mapping>;
 
+    /// `VFIO_DEVICE_SET_IRQS`. Returns 0 when all vectors were set up, otherwise how many could be:
+    /// then none is.
+    ///
+    /// # Errors
+    /// `EINVAL` for what the device does not have; `ENOTTY` for what its kernel driver does not do.
+    fn set_irqs(&self, request: &IrqRequest<'_>) -> io::Result<u32> {
+        let _ = request;
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_FEATURE`: `flags` is the feature's number with the `GET`, `SET` and `PROBE` bits,
+    /// `data` what the feature reads and writes. Not for features whose data holds descriptors or
+    /// addresses.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a feature that the device does not have.
+    fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        let _ = (flags, data);
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE`: asks the device to go to a migration state
+    /// (`enum vfio_device_mig_state`). Where the state has a data stream, its descriptor comes back.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device cannot migrate, `EINVAL` when it cannot go to the state.
+    fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
+        let _ = state;
+        Err(unsupported())
+    }
+
     /// `VFIO_DEVICE_RESET`.
     ///
     /// # Errors
     /// `ENOTTY` or `EINVAL` when the device cannot be reset, `EAGAIN` while it is locked.
     fn reset(&self) -> io::Result<()>;
+}
+
+fn unsupported() -> io::Error {
+    Errno::NOTTY.into()
 }

@@ -10,6 +10,6 @@ pub use backend::Backend;
 pub use error::DeviceError;
 pub use handle::{Device, ResetOutcome};
 pub use info::{DeviceFlags, DeviceInfo};
-pub use irq::{IrqFlags, IrqInfo};
+pub use irq::{IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
 
 pub(crate) use handle::Shared;

@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::container::Container;
 use super::error::OpenStep;
 use super::group::Group;
 use super::{OpenError, Opener, Target};
-use crate::device::{Backend, Device, DeviceInfo, IrqInfo};
+use crate::device::{Backend, Device, DeviceInfo, IrqInfo, IrqRequest};
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 use crate::sysfs::Host;
@@ -100,6 +101,18 @@ impl Backend for KernelDevice {
 
     fn map(&self, offset: u64, length: usize, protection: Protection) -> io::Result<Mapping> {
         self.fd.map(offset, length, protection)
+    }
+
+    fn set_irqs(&self, request: &IrqRequest<'_>) -> io::Result<u32> {
+        self.fd.set_irqs(request)
+    }
+
+    fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        self.fd.feature(flags, data)
+    }
+
+    fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
+        self.fd.set_migration_state(state)
     }
 
     fn reset(&self) -> io::Result<()> {

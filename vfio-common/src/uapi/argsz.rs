@@ -48,6 +48,16 @@ fn too_long() -> io::Error {
     io::Error::other("the kernel asks for an absurdly large buffer")
 }
 
+/// A buffer for an ioctl from the bytes of its struct, whose first field, `argsz`, is set here.
+pub(super) fn buffer(fields: &[&[u8]]) -> io::Result<Vec<u64>> {
+    let length = fields.iter().map(|field| field.len()).sum::<usize>().saturating_add(4);
+    let argsz = u32::try_from(length).map_err(|_| too_long())?.to_ne_bytes();
+    let mut bytes: Vec<u8> = argsz.into_iter().chain(fields.concat()).collect();
+    bytes.resize(length.next_multiple_of(8), 0);
+    let (words, _) = bytes.as_chunks::<8>();
+    Ok(words.iter().map(|word| u64::from_ne_bytes(*word)).collect())
+}
+
 /// Two 32-bit fields that lie in one word, the first at the lower address.
 pub(super) fn halves(first: u32, second: u32) -> u64 {
     let ([a, b, c, d], [e, f, g, h]) = (first.to_ne_bytes(), second.to_ne_bytes());

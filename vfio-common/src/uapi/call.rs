@@ -50,6 +50,28 @@ pub(super) fn sized(fd: BorrowedFd<'_>, request: Request, buffer: &mut [u64]) ->
     check(result)
 }
 
+/// As [`sized`], for requests that hand out a new descriptor in a 32-bit field of the struct.
+///
+/// `field` is the number of that field, counted in 32-bit words from the struct's start. The callers
+/// in this folder pass only requests that put there, when they succeed, a descriptor made for this
+/// call, or a negative number.
+pub(super) fn sized_opening(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    buffer: &mut [u64],
+    field: usize,
+) -> io::Result<Option<OwnedFd>> {
+    sized(fd, request, buffer)?;
+    let mut words = buffer.iter().flat_map(|word| word.to_ne_bytes());
+    let bytes: [u8; 4] = std::array::from_fn(|at| {
+        if at == 0 { words.nth(field.saturating_mul(4)) } else { words.next() }.unwrap_or(0xff)
+    });
+    let number = libc::c_int::from_ne_bytes(bytes);
+    // SAFETY: the request succeeded, so by the callers' promise the kernel made this descriptor for
+    // this call: nobody else owns it.
+    Ok((number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
 /// An ioctl whose argument is a descriptor's number, read by the kernel.
 pub(super) fn descriptor(
     fd: BorrowedFd<'_>,

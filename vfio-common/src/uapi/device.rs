@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
+use vfio_bindings::bindings::vfio as sys;
+
 use super::{argsz, call};
-use crate::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
+use crate::device::{DeviceFlags, DeviceInfo, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 
@@ -14,6 +16,9 @@ use crate::region::RegionInfo;
 const DEVICE_INFO_LENGTH: usize = 16;
 /// `struct vfio_irq_info`.
 const IRQ_INFO_LENGTH: usize = 16;
+
+/// `struct vfio_device_feature` without its data.
+const FEATURE_LENGTH: usize = 8;
 
 /// An open device.
 #[derive(Debug)]
@@ -41,6 +46,51 @@ impl DeviceFd {
     pub(crate) fn irq_info(&self, index: u32) -> io::Result<IrqInfo> {
         let [_, flags, _, count] = words(&self.fetch(9, IRQ_INFO_LENGTH, Some(index))?);
         Ok(IrqInfo { index, flags: IrqFlags::from_bits_retain(flags), count })
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS`.
+    pub(crate) fn set_irqs(&self, request: &IrqRequest<'_>) -> io::Result<u32> {
+        let action = match request.action {
+            IrqAction::Mask => sys::VFIO_IRQ_SET_ACTION_MASK,
+            IrqAction::Unmask => sys::VFIO_IRQ_SET_ACTION_UNMASK,
+            IrqAction::Trigger => sys::VFIO_IRQ_SET_ACTION_TRIGGER,
+        };
+        let (kind, data) = match request.data {
+            IrqData::None { .. } => (sys::VFIO_IRQ_SET_DATA_NONE, Vec::new()),
+            IrqData::Bool(vectors) => {
+                (sys::VFIO_IRQ_SET_DATA_BOOL, vectors.iter().copied().map(u8::from).collect())
+            }
+            IrqData::EventFds(vectors) => {
+                let number = |vector: &Option<BorrowedFd<'_>>| {
+                    vector.map_or(-1, |fd| fd.as_raw_fd()).to_ne_bytes()
+                };
+                (sys::VFIO_IRQ_SET_DATA_EVENTFD, vectors.iter().flat_map(number).collect())
+            }
+        };
+        let count = u32::try_from(request.data.count()).unwrap_or(u32::MAX);
+        let fields = [action | kind, request.index, request.start, count].map(u32::to_ne_bytes);
+        let mut buffer = argsz::buffer(&[fields.as_flattened(), &data])?;
+        let granted = call::sized(self.0.as_fd(), call::vfio(10), &mut buffer)?;
+        Ok(granted.unsigned_abs())
+    }
+
+    /// `VFIO_DEVICE_FEATURE`, for data that is neither descriptor nor address.
+    pub(crate) fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        let mut buffer = argsz::buffer(&[&flags.to_ne_bytes(), data])?;
+        call::sized(self.0.as_fd(), call::vfio(17), &mut buffer)?;
+        let filled = buffer.iter().flat_map(|word| word.to_ne_bytes()).skip(FEATURE_LENGTH);
+        data.iter_mut().zip(filled).for_each(|(byte, filled)| *byte = filled);
+        Ok(())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE`.
+    pub(crate) fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
+        const NO_DESCRIPTOR: i32 = -1;
+        let flags = sys::VFIO_DEVICE_FEATURE_SET | sys::VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+        let fields = [flags.to_ne_bytes(), state.to_ne_bytes(), NO_DESCRIPTOR.to_ne_bytes()];
+        let mut buffer = argsz::buffer(&[fields.as_flattened()])?;
+        // argsz, flags, device_state, data_fd.
+        call::sized_opening(self.0.as_fd(), call::vfio(17), &mut buffer, 3)
     }
 
     /// `VFIO_DEVICE_RESET`.

@@ -13,7 +13,9 @@ mod call;
 mod container;
 mod device;
 mod group;
+mod iommufd;
 
 pub(crate) use container::ContainerFd;
 pub(crate) use device::DeviceFd;
 pub(crate) use group::GroupFd;
+pub(crate) use iommufd::IommuFd;
