@@ -28,6 +28,10 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "DIR", default_value = "/dev")]
     pub(crate) dev: PathBuf,
 
+    /// Which way devices are opened: by their character device and an iommufd, or by their IOMMU group.
+    #[arg(long, global = true, default_value = "auto", conflicts_with = "sim")]
+    pub(crate) route: Route,
+
     /// Say on standard error what is done; more often, more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -95,6 +99,16 @@ pub(crate) struct Place {
     /// Which way to access it; `mapped` and `trapped` fail where there is no such way.
     #[arg(long, default_value = "auto")]
     pub(crate) via: Via,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Route {
+    /// The character device where there is one that can be opened, the group elsewhere.
+    Auto,
+    /// The character device: Linux 6.6 and later.
+    Cdev,
+    /// The group.
+    Group,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use mdev_bus::Bus;
-use vfio_common::route::Opener;
+use vfio_common::route::{Opener, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Route};
 use crate::failure::Failure;
 
 /// This machine, another root, or software devices, which live as long as this value.
@@ -15,7 +15,7 @@ use crate::failure::Failure;
 pub(crate) struct Session {
     pub(crate) host: Host,
     pub(crate) json: bool,
-    opener: Option<Arc<dyn Opener>>,
+    opener: Arc<dyn Opener>,
     _machine: Option<Machine>,
 }
 
@@ -24,11 +24,17 @@ impl Session {
         let json = arguments.json;
         if arguments.sim {
             let machine = Machine::demo()?;
-            let (host, opener) = (machine.host(), Some(machine.opener()));
+            let (host, opener) = (machine.host(), machine.opener());
             return Ok(Self { host, json, opener, _machine: Some(machine) });
         }
         let host = Host::new(&arguments.sysfs, &arguments.dev);
-        Ok(Self { host, json, opener: None, _machine: None })
+        let route = match arguments.route {
+            Route::Auto => vfio_common::route::Route::Auto,
+            Route::Cdev => vfio_common::route::Route::Cdev,
+            Route::Group => vfio_common::route::Route::Group,
+        };
+        let opener = Arc::new(Vfio::new(host.clone()).route(route));
+        Ok(Self { host, json, opener, _machine: None })
     }
 
     /// A bus of this machine, if it has one.
@@ -39,10 +45,7 @@ impl Session {
 
     /// For subcommands that need drivers and no devices.
     pub(crate) fn bus_without_check(&self) -> Result<Bus, Failure> {
-        let mut builder = Bus::builder().host(self.host.clone());
-        if let Some(opener) = &self.opener {
-            builder = builder.opener(opener.clone());
-        }
+        let builder = Bus::builder().host(self.host.clone()).opener(self.opener.clone());
         Ok(builder.build()?)
     }
 

@@ -4,22 +4,26 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mdev_bus::{Address, Builder, Bus};
 use uuid::Uuid;
 use vfio_common::device::Device;
+use vfio_common::route::{Route, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
 /// Set to `kernel` inside the virtual machine of `tests/kernel`.
 const TARGET: &str = "MDEVBUS_TEST_TARGET";
+/// There also set to the route by which devices are opened: `cdev` or `group`.
+const ROUTE: &str = "MDEVBUS_TEST_ROUTE";
 
 /// A machine with the parents `mtty` and `mdevtest`.
 #[derive(Debug)]
 pub(crate) enum Bench {
     Software(Box<Machine>),
-    Kernel,
+    Kernel(Route),
 }
 
 /// A device that a test created; removed when dropped.
@@ -32,7 +36,11 @@ pub(crate) struct Created<'a> {
 impl Bench {
     pub(crate) fn new() -> Self {
         match std::env::var(TARGET).as_deref() {
-            Ok("kernel") => Self::Kernel,
+            Ok("kernel") => Self::Kernel(match std::env::var(ROUTE).as_deref() {
+                Ok("cdev") => Route::Cdev,
+                Ok("group") => Route::Group,
+                other => panic!("{ROUTE} is {other:?}, which is not a route"),
+            }),
             Ok(other) => panic!("{TARGET} is {other:?}, which is not a target"),
             Err(_) => Self::Software(Machine::new().unwrap().into()),
         }
@@ -47,7 +55,7 @@ impl Bench {
             Self::Software(machine) => {
                 machine.create(&address.to_string(), parent, mdev_type).unwrap();
             }
-            Self::Kernel => {
+            Self::Kernel(_) => {
                 let create =
                     format!("/sys/class/mdev_bus/{parent}/mdev_supported_types/{mdev_type}/create");
                 fs::write(create, address.to_string()).unwrap();
@@ -59,7 +67,7 @@ impl Bench {
     pub(crate) fn host(&self) -> Host {
         match self {
             Self::Software(machine) => machine.host(),
-            Self::Kernel => Host::system(),
+            Self::Kernel(_) => Host::system(),
         }
     }
 
@@ -67,7 +75,9 @@ impl Bench {
         let builder = Bus::builder().host(self.host());
         match self {
             Self::Software(machine) => builder.opener(machine.opener()),
-            Self::Kernel => builder,
+            Self::Kernel(route) => {
+                builder.opener(Arc::new(Vfio::new(Host::system()).route(*route)))
+            }
         }
     }
 
@@ -96,7 +106,7 @@ impl Drop for Created<'_> {
             Bench::Software(machine) => {
                 machine.remove(&self.address.to_string()).map_err(|error| error.to_string())
             }
-            Bench::Kernel => {
+            Bench::Kernel(_) => {
                 let remove = self.sysfs_path().join("remove");
                 fs::write(remove, "1").map_err(|error| error.to_string())
             }

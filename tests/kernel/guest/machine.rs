@@ -60,9 +60,40 @@ pub(crate) fn type_dir(parent: &str, mdev_type: &str) -> PathBuf {
     Path::new("/sys/class/mdev_bus").join(parent).join("mdev_supported_types").join(mdev_type)
 }
 
+/// The route that this run of the tests takes: `cdev` or `group`.
+pub(crate) fn route() -> String {
+    std::env::var("MDEVBUS_TEST_ROUTE").expect("MDEVBUS_TEST_ROUTE names the route")
+}
+
 /// The program.
-pub(crate) fn mdevbus() -> Command {
+pub(crate) fn program() -> Command {
     Command::new(std::env::var_os("MDEVBUS_BIN").expect("MDEVBUS_BIN names the program"))
+}
+
+/// The program, on the route of this run.
+pub(crate) fn mdevbus() -> Command {
+    let mut command = program();
+    command.args(["--route", &route()]);
+    command
+}
+
+/// The group's node.
+pub(crate) fn group_node(created: &Created) -> PathBuf {
+    Path::new("/dev/vfio").join(link_name(created.path().join("iommu_group")))
+}
+
+/// The device's own node.
+pub(crate) fn device_node(created: &Created) -> PathBuf {
+    let mut names = fs::read_dir(created.path().join("vfio-dev")).unwrap();
+    Path::new("/dev/vfio/devices").join(names.next().unwrap().unwrap().file_name())
+}
+
+/// The nodes that the route opens, the one for the device first.
+pub(crate) fn nodes(created: &Created) -> [PathBuf; 2] {
+    match route().as_str() {
+        "cdev" => [device_node(created), "/dev/iommu".into()],
+        _ => [group_node(created), "/dev/vfio/vfio".into()],
+    }
 }
 
 pub(crate) fn run(arguments: &[&str]) -> Ran {

@@ -1,21 +1,21 @@
 //! What the kernel refuses becomes one sentence that says what to do.
 
 use std::fs::{self, File};
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 
-use crate::machine::{self, Created, complaint, link_name, mdevbus, ran};
-
-fn group_node(created: &Created) -> String {
-    format!("/dev/vfio/{}", link_name(created.path().join("iommu_group")))
-}
+use crate::machine::{self, Created, complaint, device_node, group_node, mdevbus, nodes, ran};
 
 #[test]
 fn an_ordinary_user_is_told_whose_the_node_is() {
     let device = Created::new("mdevtest", "mdevtest-sparse");
+    // The other node may be open to all, but not this one.
+    let [own, shared] = nodes(&device);
+    chown(&shared, Some(1000), Some(1000)).unwrap();
     let output = ran(mdevbus().args(["show", &device.uuid]).uid(1000).gid(1000).output().unwrap());
+    chown(&shared, Some(0), Some(0)).unwrap();
     assert_eq!(output.status, 1);
-    let node = group_node(&device);
-    for part in [node.as_str(), "owner 0:0, mode 0600", "udev rule", "Permission denied"] {
+    for part in [own.to_str().unwrap(), "owner 0:0, mode 0600", "udev rule", "Permission denied"] {
         assert!(output.stderr.contains(part), "{part}: {}", output.stderr);
     }
     // Listing needs no permission.
@@ -24,21 +24,47 @@ fn an_ordinary_user_is_told_whose_the_node_is() {
 }
 
 #[test]
-fn an_ordinary_user_who_was_given_the_node_can_use_it() {
+fn an_ordinary_user_who_was_given_the_nodes_can_use_them() {
     let device = Created::new("mdevtest", "mdevtest-sparse");
-    std::os::unix::fs::chown(group_node(&device), Some(1000), Some(1000)).unwrap();
+    for node in nodes(&device) {
+        chown(node, Some(1000), Some(1000)).unwrap();
+    }
     let output = ran(mdevbus().args(["show", &device.uuid]).uid(1000).gid(1000).output().unwrap());
+    for node in nodes(&device) {
+        chown(node, Some(0), Some(0)).unwrap();
+    }
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
 }
 
 #[test]
-fn a_group_that_somebody_holds_is_busy() {
+fn a_device_whose_group_somebody_holds_is_busy() {
     let device = Created::new("mtty", "mtty-1");
     let held = File::options().read(true).write(true).open(group_node(&device)).unwrap();
     let error = complaint(&["show", &device.uuid]);
-    assert!(error.contains("another program has the group"), "{error}");
+    assert!(error.contains("another program has") && error.contains("group"), "{error}");
     drop(held);
     assert_eq!(machine::run(&["show", &device.uuid]).status, 0);
+}
+
+#[test]
+fn without_a_way_to_its_own_node_a_device_is_opened_by_its_group() {
+    let device = Created::new("mtty", "mtty-1");
+    let show = |route: &str| {
+        let mut program = machine::program();
+        program.args(["-v", "--route", route, "show", &device.uuid]).uid(1000).gid(1000);
+        ran(program.output().unwrap())
+    };
+    chown(group_node(&device), Some(1000), Some(1000)).unwrap();
+    let auto = show("auto");
+    assert_eq!(auto.status, 0, "{}", auto.stderr);
+    assert!(auto.stderr.contains("opened by its group"), "{}", auto.stderr);
+    assert_eq!(show("group").status, 0);
+    let cdev = show("cdev");
+    let node = device_node(&device);
+    assert_eq!(cdev.status, 1);
+    // The iommufd comes first.
+    let named = cdev.stderr.contains(node.to_str().unwrap()) || cdev.stderr.contains("/dev/iommu");
+    assert!(named && cdev.stderr.contains("Permission denied"), "{}", cdev.stderr);
 }
 
 #[test]
@@ -76,16 +102,17 @@ fn an_upper_case_uuid_is_the_same_device() {
 }
 
 #[test]
-fn a_missing_container_node_is_named_with_the_module() {
+fn missing_nodes_and_files_that_are_no_nodes_are_named() {
     let device = Created::new("mtty", "mtty-1");
-    let nodes = tempfile::tempdir().unwrap();
-    let dev = nodes.path().to_str().unwrap();
-    let error = complaint(&["--dev", dev, "show", &device.uuid]);
-    assert!(error.contains("No such file or directory") && error.contains(dev), "{error}");
-    // A file is no node.
-    fs::create_dir(nodes.path().join("vfio")).unwrap();
-    fs::write(nodes.path().join("vfio").join(link_name(device.path().join("iommu_group"))), "")
-        .unwrap();
-    let error = complaint(&["--dev", dev, "show", &device.uuid]);
+    let dev = tempfile::tempdir().unwrap();
+    let root = dev.path().to_str().unwrap();
+    let error = complaint(&["--dev", root, "show", &device.uuid]);
+    assert!(error.contains("No such file or directory") && error.contains(root), "{error}");
+    for node in nodes(&device) {
+        let file = dev.path().join(node.strip_prefix("/dev").unwrap());
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "").unwrap();
+    }
+    let error = complaint(&["--dev", root, "show", &device.uuid]);
     assert!(error.contains("not a device node of VFIO"), "{error}");
 }

@@ -48,8 +48,8 @@ report() {
     done <"$tests_log"
 
     [[ -z $exe ]] || problem "$exe did not finish${pending:+, it was running $pending}"
-    [[ "${finished[*]}" == "${test_names[*]}" ]] ||
-        problem "ran (${finished[*]}) to the end instead of (${test_names[*]})"
+    [[ "${finished[*]}" == "${runs[*]}" ]] ||
+        problem "ran (${finished[*]}) to the end instead of (${runs[*]})"
     ((passed > 0)) || problem "no test has passed"
     report_kernel "$ended" "${dmesg[@]}"
 

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::error::OpenStep;
-use super::{OpenError, node};
+use super::{Nodes, OpenError, node};
 use crate::sysfs::Host;
 use crate::uapi::{ContainerFd, GroupFd};
 
@@ -20,8 +20,8 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn open(host: &Host) -> Result<Self, OpenError> {
-        let fd = ContainerFd::new(node::open(&host.device_node("vfio/vfio"))?);
+    pub(super) fn open(nodes: &dyn Nodes, host: &Host) -> Result<Self, OpenError> {
+        let fd = ContainerFd::new(node::open(nodes, host, "vfio/vfio", None)?);
         let ask = |source| OpenError::Step { step: OpenStep::AskContainer, source };
         let found = fd.api_version().map_err(ask)?;
         if found != API_VERSION {

@@ -37,6 +37,15 @@ pub enum OpenError {
         /// The device's name.
         device: String,
     },
+    /// It has no character device, and no other route was allowed.
+    #[error(
+        "this kernel gives {device} no character device (CONFIG_VFIO_DEVICE_CDEV, Linux 6.6): open it \
+         by its group"
+    )]
+    NoCdev {
+        /// The device's name.
+        device: String,
+    },
     /// A device node could not be opened.
     #[error("cannot open {}{}", node.display(), node_advice(node, source))]
     Node {
@@ -81,6 +90,15 @@ pub enum OpenError {
         /// The group.
         group: u32,
     },
+    /// The device is open in this process with another address space.
+    #[error(
+        "{device} is already attached to another address space of this process: open it through one \
+         `Vfio`"
+    )]
+    OtherIoas {
+        /// The device's name.
+        device: String,
+    },
     /// A step between opening the nodes and the device failed.
     #[error("cannot {step}{}", step.advice(source))]
     Step {
@@ -123,6 +141,18 @@ pub enum OpenStep {
     },
     /// `VFIO_SET_IOMMU`.
     SetIommu,
+    /// `IOMMU_IOAS_ALLOC`.
+    AllocateIoas,
+    /// `VFIO_DEVICE_BIND_IOMMUFD`.
+    BindIommufd {
+        /// The device's name.
+        device: String,
+    },
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`.
+    AttachIoas {
+        /// The device's name.
+        device: String,
+    },
     /// `VFIO_GROUP_GET_DEVICE_FD`.
     GetDevice {
         /// The device's name.
@@ -139,6 +169,9 @@ impl fmt::Display for OpenStep {
             Self::AskGroup { group } => write!(f, "read the status of group {group}"),
             Self::SetContainer { group } => write!(f, "attach group {group} to a container"),
             Self::SetIommu => write!(f, "set the container's IOMMU to type 1 version 2"),
+            Self::AllocateIoas => write!(f, "make an I/O address space"),
+            Self::BindIommufd { device } => write!(f, "bind {device} to an iommufd"),
+            Self::AttachIoas { device } => write!(f, "attach {device} to an I/O address space"),
             Self::GetDevice { device, group } => write!(f, "get {device} from group {group}"),
         }
     }
@@ -158,6 +191,11 @@ impl OpenStep {
                  vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the device"
             }
             (Self::SetIommu, Some(Errno::NODEV)) => ": modprobe vfio_iommu_type1",
+            (Self::BindIommufd { .. }, Some(Errno::BUSY | Errno::INVAL)) => {
+                ": another program has it or its group open"
+            }
+            (Self::BindIommufd { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
+            (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",
             (Self::GetDevice { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
             (Self::GetDevice { .. }, Some(Errno::SRCH | Errno::INVAL)) => {
                 ": its kernel driver may need a KVM virtual machine linked to the group"

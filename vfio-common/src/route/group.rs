@@ -1,20 +1,17 @@
-//! IOMMU groups. The kernel lets a group be opened once at a time, also by one process, so this
-//! process has one [`Group`] for each that is open, shared by its devices.
+//! IOMMU groups.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use super::container::Container;
 use super::error::OpenStep;
-use super::{Member, OpenError, node};
+use super::node::{self, DeviceNumber};
+use super::once::OpenOnce;
+use super::{Member, Nodes, OpenError};
 use crate::sysfs::Host;
 use crate::uapi::GroupFd;
 
-/// The groups that are open in this process, by device number: names and group numbers are given
-/// again as soon as a device is removed.
-static OPEN: Mutex<BTreeMap<u64, Weak<Group>>> = Mutex::new(BTreeMap::new());
-/// Notified when a group has closed.
-static CLOSED: Condvar = Condvar::new();
+/// The groups that are open in this process.
+static OPEN: OpenOnce<Group> = OpenOnce::new();
 
 /// An open group, attached to its container until it is dropped.
 #[derive(Debug)]
@@ -30,36 +27,27 @@ impl Group {
     /// The group `number`, from those that are open or newly opened and attached to what
     /// `container` gives.
     pub(super) fn acquire(
+        nodes: &dyn Nodes,
         host: &Host,
         number: u32,
-        container: impl FnOnce() -> Result<Arc<Container>, OpenError>,
+        container: Arc<Container>,
     ) -> Result<Arc<Self>, OpenError> {
-        let node = host.device_node(&format!("vfio/{number}"));
-        let device_number = node::device_number(&node)?;
-        node::check_group(host, number, &node, device_number)?;
-
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let container = container()?;
-        while let Some(known) = open.get(&device_number) {
-            if let Some(group) = known.upgrade() {
-                let same = Arc::ptr_eq(&group.container, &container);
-                // Dropping the last handle here would lock what is locked.
-                drop(open);
-                return same.then_some(group).ok_or(OpenError::OtherContainer { group: number });
+        let name = format!("vfio/{number}");
+        let in_sysfs = DeviceNumber::in_sysfs(host, &format!("class/vfio/{number}"));
+        let device_number = in_sysfs.map_or_else(|| DeviceNumber::of_path(host, &name), Ok)?;
+        let group = OPEN.acquire(device_number.0, || {
+            let fd = GroupFd::new(node::open(nodes, host, &name, Some(device_number))?);
+            let step = OpenStep::AskGroup { group: number };
+            if !fd.is_viable().map_err(|source| OpenError::Step { step, source })? {
+                let members = Member::of_group(host, number).unwrap_or_default();
+                return Err(OpenError::NotViable { group: number, members });
             }
-            // Its last user is about to close it: the kernel would say EBUSY until then.
-            open = CLOSED.wait(open).unwrap_or_else(PoisonError::into_inner);
-        }
-        let fd = GroupFd::new(node::open(&node)?);
-        let step = OpenStep::AskGroup { group: number };
-        if !fd.is_viable().map_err(|source| OpenError::Step { step, source })? {
-            let members = Member::of_group(host, number).unwrap_or_default();
-            return Err(OpenError::NotViable { group: number, members });
-        }
-        container.attach(&fd, number)?;
-        let group = Arc::new(Self { number, device_number, fd: Some(fd), container });
-        open.insert(device_number, Arc::downgrade(&group));
-        Ok(group)
+            container.attach(&fd, number)?;
+            let (fd, device_number) = (Some(fd), device_number.0);
+            Ok(Self { number, device_number, fd, container: container.clone() })
+        })?;
+        let same = Arc::ptr_eq(&group.container, &container);
+        same.then_some(group).ok_or(OpenError::OtherContainer { group: number })
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -73,11 +61,10 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fd) = self.fd.take() {
-            self.container.detach(&fd, self.number);
-        }
-        open.remove(&self.device_number);
-        CLOSED.notify_all();
+        OPEN.release(self.device_number, || {
+            if let Some(fd) = self.fd.take() {
+                self.container.detach(&fd, self.number);
+            }
+        });
     }
 }

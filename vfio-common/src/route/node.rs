@@ -1,46 +1,93 @@
-//! The nodes in `/dev/vfio`.
+//! The nodes below `/dev`.
 
+use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::OpenError;
 use crate::sysfs::Host;
 
-/// Opens a device node for reading and writing; close-on-exec, as all files of the standard library.
-pub(super) fn open(node: &Path) -> Result<File, OpenError> {
-    let opened = OpenOptions::new().read(true).write(true).open(node);
-    opened.map_err(|source| OpenError::Node { node: node.into(), source })
+/// Who opens device nodes: this process by their paths, or a broker with more privileges that passes
+/// descriptors over a socket.
+///
+/// Names are those below `/dev`: `vfio/vfio` (a container), `vfio/12` (a group), `iommu` (an
+/// iommufd), `vfio/devices/vfio3` (a device).
+pub trait Nodes: Debug + Send + Sync {
+    /// A new open descriptor of a node, for reading and writing, close-on-exec.
+    ///
+    /// # Errors
+    /// What `open(2)` says; `NotFound` when there is no such node.
+    fn open(&self, name: &str) -> io::Result<OwnedFd>;
 }
 
-/// The device number of a node.
-pub(super) fn device_number(node: &Path) -> Result<u64, OpenError> {
-    let metadata =
-        std::fs::metadata(node).map_err(|source| OpenError::Node { node: node.into(), source })?;
-    if !metadata.file_type().is_char_device() {
-        return Err(OpenError::NotANode { node: node.into() });
+/// Nodes by their paths.
+#[derive(Debug)]
+pub(super) struct ByPath(pub(super) Host);
+
+impl Nodes for ByPath {
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        let path = self.0.device_node(name);
+        // Files of the standard library are close-on-exec.
+        OpenOptions::new().read(true).write(true).open(path).map(OwnedFd::from)
     }
-    Ok(metadata.rdev())
 }
 
-/// Refuses a node that was left behind by a group which had the same number. Says nothing where
-/// sysfs has no device number to compare with.
-pub(super) fn check_group(
+/// Opens a node that must be a character device, and with this device number if sysfs told one: a node
+/// may be left behind by a device that is gone, whose name was given again.
+pub(super) fn open(
+    nodes: &dyn Nodes,
     host: &Host,
-    number: u32,
-    node: &Path,
-    device_number: u64,
-) -> Result<(), OpenError> {
-    let found = rustix::fs::major(device_number).to_string()
-        + ":"
-        + &rustix::fs::minor(device_number).to_string();
-    let attribute = host.sysfs_dir(format!("class/vfio/{number}"));
-    let expected = attribute.ok().flatten().and_then(|dir| dir.read("dev").ok().flatten());
+    name: &str,
+    expected: Option<DeviceNumber>,
+) -> Result<File, OpenError> {
+    let node = || -> PathBuf { host.device_node(name) };
+    let failed = |source| OpenError::Node { node: node(), source };
+    let file = File::from(nodes.open(name).map_err(failed)?);
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.file_type().is_char_device() {
+        return Err(OpenError::NotANode { node: node() });
+    }
+    let found = DeviceNumber(metadata.rdev());
     match expected {
-        Some(expected) if expected.trim() != found => {
-            let expected = expected.trim().to_owned();
-            Err(OpenError::StaleNode { node: node.into(), found, expected })
+        Some(expected) if expected != found => {
+            let (found, expected) = (found.to_string(), expected.to_string());
+            Err(OpenError::StaleNode { node: node(), found, expected })
         }
-        _ => Ok(()),
+        _ => Ok(file),
+    }
+}
+
+/// A device number; prints as `major:minor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DeviceNumber(pub(super) u64);
+
+impl DeviceNumber {
+    /// Reads the attribute `dev` of a directory of sysfs. `None` when there is none.
+    pub(super) fn in_sysfs(host: &Host, directory: &str) -> Option<Self> {
+        let dir = host.sysfs_dir(directory).ok().flatten()?;
+        let text = dir.read("dev").ok().flatten()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        let number = rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?);
+        Some(Self(number))
+    }
+
+    /// The number of the node itself, for where sysfs tells none.
+    pub(super) fn of_path(host: &Host, name: &str) -> Result<Self, OpenError> {
+        let node = host.device_node(name);
+        let metadata = std::fs::metadata(&node)
+            .map_err(|source| OpenError::Node { node: node.clone(), source })?;
+        if !metadata.file_type().is_char_device() {
+            return Err(OpenError::NotANode { node });
+        }
+        Ok(Self(metadata.rdev()))
+    }
+}
+
+impl std::fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", rustix::fs::major(self.0), rustix::fs::minor(self.0))
     }
 }

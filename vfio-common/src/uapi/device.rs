@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use vfio_bindings::bindings::vfio as sys;
 
-use super::{argsz, call};
+use super::{IommuFd, argsz, call};
 use crate::device::{DeviceFlags, DeviceInfo, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
@@ -27,6 +27,22 @@ pub(crate) struct DeviceFd(File);
 impl DeviceFd {
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self(File::from(fd))
+    }
+
+    /// `VFIO_DEVICE_BIND_IOMMUFD`, for a device that was opened by its character device: before it,
+    /// the kernel refuses every other call.
+    pub(crate) fn bind(&self, iommufd: &IommuFd) -> io::Result<()> {
+        let iommufd = iommufd.file().as_raw_fd().to_ne_bytes();
+        // flags, iommufd, out_devid.
+        let mut buffer = argsz::buffer(&[&[0; 4], &iommufd, &[0; 4]])?;
+        call::sized(self.0.as_fd(), call::vfio(18), &mut buffer).map(drop)
+    }
+
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`: puts a device that is bound into an address space.
+    pub(crate) fn attach(&self, ioas: u32) -> io::Result<()> {
+        // flags, pt_id.
+        let mut buffer = argsz::buffer(&[&[0; 4], &ioas.to_ne_bytes()])?;
+        call::sized(self.0.as_fd(), call::vfio(19), &mut buffer).map(drop)
     }
 
     /// `VFIO_DEVICE_GET_INFO`.

@@ -13,7 +13,6 @@ use super::call::{self, Request};
 const BASE: u8 = 0x80;
 
 /// The number of an iommufd ioctl.
-
 const fn iommufd(n: u8) -> Request {
     opcode::none(sys::VFIO_TYPE, BASE + n) as Request
 }
