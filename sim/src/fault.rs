@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
@@ -147,6 +147,10 @@ impl Backend for Faulty {
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         self.faults.call()?;
         self.backend.set_migration_state(state)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.backend.descriptor()
     }
 
     fn reset(&self) -> io::Result<()> {

@@ -12,3 +12,4 @@ mod life;
 mod machine;
 mod program;
 mod refusals;
+mod routes;

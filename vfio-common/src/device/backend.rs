@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -90,6 +90,11 @@ pub trait Backend: Debug + Send + Sync {
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         let _ = state;
         Err(unsupported())
+    }
+
+    /// The device's descriptor, if there is one behind it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
 
     /// `VFIO_DEVICE_RESET`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -124,6 +125,13 @@ impl Device {
     /// [`ConfigError`] when it is one and its configuration region cannot be had.
     pub fn pci_config(&self) -> Result<Option<PciConfig>, ConfigError> {
         PciConfig::of(self)
+    }
+
+    /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not
+    /// know, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.shared.backend.descriptor()
     }
 
     /// Resets the device. It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit

@@ -1,7 +1,7 @@
 //! Devices from the kernel.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::cdev::Cdev;
@@ -67,6 +67,10 @@ impl Backend for KernelDevice {
 
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         self.fd()?.set_migration_state(state)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.fd().ok().map(DeviceFd::as_fd)
     }
 
     fn reset(&self) -> io::Result<()> {

@@ -29,6 +29,10 @@ impl DeviceFd {
         Self(File::from(fd))
     }
 
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
     /// `VFIO_DEVICE_BIND_IOMMUFD`, for a device that was opened by its character device: before it,
     /// the kernel refuses every other call.
     pub(crate) fn bind(&self, iommufd: &IommuFd) -> io::Result<()> {

@@ -1,0 +1,136 @@
+//! The two routes, and devices whose nodes somebody else opens.
+
+use std::io::{self, BufRead as _, BufReader, IoSlice, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use vfio_common::route::{Nodes, Opener as _, Route, Target, Vfio, adopt};
+use vfio_common::sysfs::Host;
+
+use crate::machine::{Created, route};
+
+fn target(created: &Created) -> Target {
+    let sysfs = Path::new("bus/mdev/devices").join(&created.uuid);
+    Target { name: created.uuid.clone(), sysfs }
+}
+
+fn the_route() -> Route {
+    if route() == "cdev" { Route::Cdev } else { Route::Group }
+}
+
+fn vfio(route: Route) -> Vfio {
+    Vfio::new(Host::system()).route(route)
+}
+
+#[test]
+fn a_device_that_is_open_by_one_route_is_busy_on_the_other() {
+    let created = Created::new("mdevtest", "mdevtest-sparse");
+    let (this, other) = match the_route() {
+        Route::Cdev => (Route::Cdev, Route::Group),
+        _ => (Route::Group, Route::Cdev),
+    };
+    let open = vfio(this).open(&target(&created)).unwrap();
+    let error = vfio(other).open(&target(&created)).unwrap_err();
+    assert!(error.to_string().contains("another program has"), "{error}");
+    drop(open);
+    vfio(other).open(&target(&created)).unwrap();
+}
+
+#[test]
+fn two_openers_cannot_have_one_device_in_two_address_spaces() {
+    let created = Created::new("mdevtest", "mdevtest-sparse");
+    let first = vfio(the_route());
+    let open = first.open(&target(&created)).unwrap();
+    let error = vfio(the_route()).open(&target(&created)).unwrap_err();
+    assert!(
+        error.to_string().contains("open it") || error.to_string().contains("open its"),
+        "{error}"
+    );
+    drop(open);
+    vfio(the_route()).open(&target(&created)).unwrap();
+}
+
+/// Passes descriptors over a socket, as a broker with more privileges would.
+#[derive(Debug)]
+struct Broker(Mutex<UnixStream>);
+
+impl Broker {
+    fn start() -> Self {
+        let (mine, broker) = UnixStream::pair().unwrap();
+        thread::spawn(move || {
+            // One name a line.
+            for name in BufReader::new(&broker).lines() {
+                let path = Path::new("/dev").join(name.unwrap());
+                let node = std::fs::File::options().read(true).write(true).open(path).unwrap();
+                send(&broker, &node.into());
+            }
+        });
+        Self(Mutex::new(mine))
+    }
+}
+
+impl Nodes for Broker {
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        let socket = self.0.lock().unwrap();
+        writeln!(&*socket, "{name}")?;
+        receive(&socket).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn send(socket: &UnixStream, fd: &OwnedFd) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+    sendmsg(socket, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
+}
+
+fn receive(socket: &UnixStream) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, flags).unwrap();
+    control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_broker_opens_the_nodes_and_passes_them_over_a_socket() {
+    let created = Created::new("mdevtest", "mdevtest-sparse");
+    let broker = Arc::new(Broker::start());
+    // Nothing below this /dev: all nodes come from the broker.
+    let host = Host::new("/sys", "/nonexistent");
+    let vfio = Vfio::new(host).route(the_route()).nodes(broker);
+    let device = vfio.open(&target(&created)).unwrap();
+    assert_eq!(device.region(0).unwrap().read32(0).unwrap(), 0x7370_6172);
+}
+
+#[test]
+fn a_device_that_another_process_opened_is_adopted() {
+    let created = Created::new("mdevtest", "mdevtest-sparse");
+    let opener = vfio(the_route());
+    let device = opener.open(&target(&created)).unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    send(&theirs, &device.descriptor().unwrap().try_clone_to_owned().unwrap());
+    let adopted = adopt(&created.uuid, receive(&ours).unwrap()).unwrap();
+    device.region(1).unwrap().write32(0, 77).unwrap();
+    drop((device, opener));
+    let region = adopted.region(1).unwrap();
+    assert_eq!(region.read32(0).unwrap(), 77);
+    assert_eq!(region.mapped().len(), 1);
+
+    let file = std::fs::File::open("/etc/passwd").unwrap();
+    let error = adopt("a file", file.into()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot read what kind of device a file is");
+}
