@@ -69,7 +69,7 @@ pub(crate) struct Peek {
     #[command(flatten)]
     pub(crate) place: Place,
     /// How many registers to read, one behind the other.
-    #[arg(long, default_value = "1", value_parser = number)]
+    #[arg(long, default_value = "1", value_parser = positive_number)]
     pub(crate) count: u64,
 }
 
@@ -141,6 +141,13 @@ fn number(text: &str) -> Result<u64, String> {
     // `from_str_radix` takes a sign, which an offset does not have.
     let signed = text.contains(['+', '-']);
     parsed.ok().filter(|_| !signed).ok_or_else(|| "write it as 4096 or as 0x1000".to_owned())
+}
+
+fn positive_number(text: &str) -> Result<u64, String> {
+    match number(text)? {
+        0 => Err("give 1 or more".to_owned()),
+        number => Ok(number),
+    }
 }
 
 fn small_number(text: &str) -> Result<u32, String> {

@@ -82,6 +82,11 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
     text
 }
 
+/// What is said of something that could not be read, beside those that could.
+pub(crate) fn left_out(error: &dyn Error) -> String {
+    format!("{}: it is left out", sentence(error))
+}
+
 impl From<vfio_sim::SimError> for Failure {
     fn from(error: vfio_sim::SimError) -> Self {
         Self::Sim(error)

@@ -10,7 +10,7 @@ mod report;
 mod session;
 mod table;
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -37,14 +37,31 @@ fn main() -> ExitCode {
 }
 
 fn print(report: &Report) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(report.output.as_bytes())?;
-    stdout.flush()?;
     let mut stderr = io::stderr().lock();
+    // What went wrong is said even where the output cannot go; if it cannot be said either, there
+    // is nobody to tell.
+    let printed = {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(report.output.as_bytes()).and_then(|()| stdout.flush())
+    };
     for complaint in &report.complaints {
-        writeln!(stderr, "mdevbus: {complaint}")?;
+        drop(writeln!(stderr, "mdevbus: {}", on_one_line(complaint)));
     }
-    Ok(())
+    if let Err(error) = &printed
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        drop(writeln!(stderr, "mdevbus: cannot write to standard output: {error}"));
+    }
+    printed
+}
+
+/// Paths and what the kernel hands out may hold line ends and control characters.
+fn on_one_line(complaint: &str) -> String {
+    let escape = |character: char| match character {
+        character if character.is_control() => character.escape_default().to_string(),
+        character => character.to_string(),
+    };
+    complaint.chars().map(escape).collect()
 }
 
 fn log_to_stderr(verbose: u8) {
@@ -54,5 +71,9 @@ fn log_to_stderr(verbose: u8) {
         2 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
 }

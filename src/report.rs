@@ -45,6 +45,17 @@ impl Report {
         Ok(Self::of(output))
     }
 
+    /// Something failed beside what was found.
+    pub(crate) fn fail(mut self, complaints: impl IntoIterator<Item = String>) -> Self {
+        let before = self.complaints.len();
+        self.complaints.extend(complaints);
+        if self.complaints.len() > before {
+            self.status = Status::Failed;
+        }
+        self
+    }
+
+    /// Something is worth a word that is no failure.
     pub(crate) fn complain(mut self, complaints: impl IntoIterator<Item = String>) -> Self {
         self.complaints.extend(complaints);
         self

@@ -33,7 +33,9 @@ impl BusType for Mdev {
     type Scanner = Types;
 
     fn address(entry: &OsStr) -> Option<Address> {
-        entry.to_str()?.parse().ok()
+        let name = entry.to_str()?;
+        // The kernel writes lower case; what it would not write could not be read back either.
+        name.parse().ok().filter(|address: &Address| address.to_string() == name)
     }
 
     /// Four `readlink` calls a device, and three calls more for the first device of each type.
@@ -116,7 +118,10 @@ impl Types {
         let api = devices.read(device.join("mdev_type/device_api"))?;
         let api = api.map(|api| api.trim().to_owned()).filter(|api| !api.is_empty());
         let api = api.map(|api| DeviceApi::from(api.as_str()));
-        self.api_of.insert(key, api.clone());
+        // Absence is not remembered: the device that was asked may just have vanished.
+        if api.is_some() {
+            self.api_of.insert(key, api.clone());
+        }
         Ok(api)
     }
 }

@@ -23,7 +23,7 @@ use crate::{DeviceApi, MdevInfo};
 ///
 /// Of several drivers that match a device, the one whose line says the most specific thing is asked
 /// first: the type beats the parent, the parent beats PCI ids, and these beat the device API. Exact
-/// names beat patterns.
+/// names beat patterns, and longer patterns shorter ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MdevId {
     api: Option<DeviceApi>,
@@ -120,12 +120,12 @@ impl MdevId {
         }
     }
 
-    /// A digit for each kind of condition, the most telling one first.
+    /// A byte for each kind of condition, the most telling one first.
     fn specificity(&self) -> Specificity {
         let named = |pattern: Option<Pattern>| pattern.map_or(0, Pattern::specificity);
         let pci = self.pci.map_or(0, |pci| pci.specificity());
-        let api = u32::from(self.api.is_some());
-        Specificity(named(self.mdev_type) << 16 | named(self.parent) << 12 | pci << 4 | api)
+        let api = u8::from(self.api.is_some());
+        Specificity(u32::from_be_bytes([named(self.mdev_type), named(self.parent), pci, api]))
     }
 }
 
@@ -139,8 +139,12 @@ impl Pattern {
         }
     }
 
-    fn specificity(self) -> u32 {
-        if self.0.ends_with('*') { 1 } else { 2 }
+    /// Exact names come first, then the longer beginnings.
+    fn specificity(self) -> u8 {
+        match self.0.strip_suffix('*') {
+            None => u8::MAX,
+            Some(start) => u8::try_from(start.len()).unwrap_or(u8::MAX).clamp(1, u8::MAX - 1),
+        }
     }
 }
 
@@ -199,7 +203,7 @@ impl PciMatch {
             && self.class.is_none_or(|(class, mask)| ids.class & mask == class & mask)
     }
 
-    fn specificity(&self) -> u32 {
+    fn specificity(&self) -> u8 {
         let set = [
             self.class.is_some(),
             self.vendor.is_some(),
@@ -208,7 +212,7 @@ impl PciMatch {
             self.subsystem_device.is_some(),
         ];
         // Each bit outweighs those before it; one more than 0 even when nothing is set.
-        set.iter().enumerate().map(|(bit, set)| u32::from(*set) << bit).sum::<u32>() + 1
+        set.iter().enumerate().map(|(bit, set)| u8::from(*set) << bit).sum::<u8>() + 1
     }
 }
 

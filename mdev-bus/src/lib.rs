@@ -46,7 +46,7 @@ pub use device_api::DeviceApi;
 pub use driver::Driver;
 pub use id::{MdevId, Pattern, PciMatch};
 pub use info::MdevInfo;
-pub use parent::{MdevType, Parent, is_bus_present, parents};
+pub use parent::{MdevType, Parent, Parents, is_bus_present, parents};
 
 pub use vfio_common::bus::{
     BindError, DriverRef, Outcome, PlugError, ProbeError, SelfTest, SelfTestError, SkipReason,

@@ -1,6 +1,6 @@
 //! The devices that can be split, and the types of device that they can be split into.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vfio_common::sysfs::{Dir, Host, SysfsError, base_name};
 
@@ -39,32 +39,47 @@ pub struct MdevType {
     pub available_instances: Option<u32>,
 }
 
-/// The parents of a machine, sorted by name. A kernel without mediated devices has none. Parents and
-/// types that vanish meanwhile are left out, attributes that hold nonsense are `None`.
+/// The parents of a machine.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Parents {
+    /// Those that could be read, sorted by name.
+    pub parents: Vec<Parent>,
+    /// What could not be read and is left out: a parent, or a type of one.
+    pub failed: Vec<SysfsError>,
+}
+
+/// The parents of a machine. A kernel without mediated devices has none. Parents and types that vanish
+/// meanwhile are left out; attributes that hold nonsense or cannot be read are `None`.
 ///
 /// # Errors
-/// [`SysfsError`] when sysfs cannot be read.
+/// [`SysfsError`] when sysfs itself, or its list of parents, cannot be read.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let machine = vfio_sim::Machine::demo()?;
 /// let parents = mdev_bus::parents(&machine.host())?;
-/// let mtty = parents.iter().find(|parent| parent.name == "mtty").ok_or("no mtty")?;
+/// let mtty = parents.parents.iter().find(|parent| parent.name == "mtty").ok_or("no mtty")?;
 /// assert_eq!(mtty.types[1].id, "mtty-2");
 /// # Ok(()) }
 /// ```
-pub fn parents(host: &Host) -> Result<Vec<Parent>, SysfsError> {
-    let Some(class) = host.sysfs_dir(PARENTS)? else { return Ok(Vec::new()) };
-    let mut parents = Vec::new();
+pub fn parents(host: &Host) -> Result<Parents, SysfsError> {
+    let mut found = Parents { parents: Vec::new(), failed: Vec::new() };
+    let Some(class) = host.sysfs_dir(PARENTS)? else { return Ok(found) };
     for entry in class.entries()? {
-        // The link is followed before anything below it is read.
         let Some(name) = base_name(&entry.name) else { continue };
-        if let Some(dir) = class.dir(name)? {
-            parents.push(Parent::read(name.to_owned(), &dir)?);
+        // The link is followed before anything below it is read.
+        match class.dir(name) {
+            Ok(Some(dir)) => {
+                let parent = Parent::read(name.to_owned(), &dir, &mut found.failed);
+                found.parents.push(parent);
+            }
+            Ok(None) => {}
+            Err(error) => found.failed.push(error),
         }
     }
-    parents.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(parents)
+    found.parents.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
 }
 
 /// Whether the kernel has the mediated device bus at all. It comes with the first module that splits
@@ -77,41 +92,64 @@ pub fn is_bus_present(host: &Host) -> Result<bool, SysfsError> {
 }
 
 impl Parent {
-    fn read(name: String, dir: &Dir) -> Result<Self, SysfsError> {
-        let mut types = Vec::new();
-        if let Some(supported) = dir.dir(TYPES)? {
-            for entry in supported.entries()? {
-                let Some(id) = base_name(&entry.name) else { continue };
-                types.extend(MdevType::read(id, &supported)?);
+    fn read(name: String, dir: &Dir, failed: &mut Vec<SysfsError>) -> Self {
+        let mut types = match dir.dir(TYPES) {
+            Ok(Some(supported)) => MdevType::read_all(&supported, failed),
+            Ok(None) => Vec::new(),
+            Err(error) => {
+                failed.push(error);
+                Vec::new()
             }
-        }
+        };
         types.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         // -1 stands for no node.
-        let numa_node = number(dir, Path::new("numa_node"))?;
-        Ok(Self { name, numa_node, types })
+        let numa_node = number(dir, Path::new("numa_node"));
+        Self { name, numa_node, types }
     }
 }
 
 impl MdevType {
-    fn read(id: &str, supported: &Dir) -> Result<Option<Self>, SysfsError> {
-        let attribute = |name: &str| -> PathBuf { Path::new(id).join(name) };
-        let text = |name| {
-            Ok::<_, SysfsError>(supported.read(attribute(name))?.filter(|text| !text.is_empty()))
-        };
-        if supported.dir(id)?.is_none() {
-            return Ok(None);
+    fn read_all(supported: &Dir, failed: &mut Vec<SysfsError>) -> Vec<Self> {
+        let entries = supported.entries().unwrap_or_else(|error| {
+            failed.push(error);
+            Vec::new()
+        });
+        let mut types = Vec::new();
+        for id in entries.iter().filter_map(|entry| base_name(&entry.name)) {
+            match supported.dir(id) {
+                Ok(Some(dir)) => types.push(Self::read(id, &dir)),
+                Ok(None) => {}
+                Err(error) => failed.push(error),
+            }
         }
-        Ok(Some(Self {
+        types
+    }
+
+    fn read(id: &str, dir: &Dir) -> Self {
+        let text = |name| text(dir, Path::new(name)).filter(|text| !text.is_empty());
+        Self {
             id: id.to_owned(),
-            name: text("name")?,
-            description: text("description")?,
-            device_api: text("device_api")?.map(|api| DeviceApi::from(api.trim())),
-            available_instances: number(supported, &attribute("available_instances"))?,
-        }))
+            name: text("name"),
+            description: text("description"),
+            device_api: text("device_api").map(|api| DeviceApi::from(api.trim())),
+            available_instances: number(dir, Path::new("available_instances")),
+        }
+    }
+}
+
+/// An attribute that says nothing when it cannot be read: it is the kernel driver's, and one that fails
+/// must not hide the others.
+fn text(dir: &Dir, attribute: &Path) -> Option<String> {
+    match dir.read(attribute) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::debug!(%error, "an attribute is left out");
+            None
+        }
     }
 }
 
 /// A number that is not negative; `None` for anything else that the attribute may hold.
-fn number(dir: &Dir, attribute: &Path) -> Result<Option<u32>, SysfsError> {
-    Ok(dir.read(attribute)?.and_then(|text| text.trim().parse().ok()))
+fn number(dir: &Dir, attribute: &Path) -> Option<u32> {
+    text(dir, attribute)?.trim().parse().ok()
 }

@@ -3,7 +3,7 @@
 //! A driver cannot tell a [`Machine`] of this crate from a real one: sysfs is a mock [`tree`] in a
 //! temporary directory, laid out as the kernel's, and behind its devices stand [`model`]s with
 //! registers, memory that is really mapped, and the kernel's error numbers. Nothing needs root, and
-//! nothing stays behind.
+//! nothing stays behind, unless the process is killed: then its tree does, in the temporary directory.
 //!
 //! # Testing a driver on a device that is there
 //!

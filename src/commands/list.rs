@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use mdev_bus::{MdevInfo, Parent, parents};
+use mdev_bus::{MdevInfo, Parent, Parents, parents};
 use serde::Serialize;
 
-use crate::failure::{Failure, sentence};
+use crate::failure::{Failure, left_out, sentence};
 use crate::report::Report;
 use crate::session::Session;
 use crate::table::{Table, cell};
@@ -27,27 +27,30 @@ struct Row {
 pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
     let bus = session.bus()?;
     let scan = bus.scan()?;
-    let parents = parents(&session.host)?;
+    let Parents { parents, failed, .. } = parents(&session.host)?;
+    let mut failures: Vec<_> = failed.iter().map(|error| left_out(error)).collect();
+    failures.extend(
+        scan.failed.iter().map(|(address, error)| format!("{address}: {}", left_out(error))),
+    );
     let parents: BTreeMap<_, _> =
         parents.iter().map(|parent| (parent.name.as_str(), parent)).collect();
     let mut rows = Vec::new();
     for info in bus.devices() {
-        let driver = bus.registry().best(&info).map(|driver| driver.name());
-        rows.push(Row {
-            vfio_dev: info.vfio_dev(&session.host)?,
-            driver,
-            ..row(&info, parents.get(info.parent.as_str()).copied())
+        let vfio_dev = info.vfio_dev(&session.host).unwrap_or_else(|error| {
+            failures.push(sentence(&error));
+            None
         });
+        let driver = bus.registry().best(&info).map(|driver| driver.name());
+        let parent = parents.get(info.parent.as_str()).copied();
+        rows.push(Row { vfio_dev, driver, ..row(&info, parent) });
     }
-    let unreadable = scan
-        .failed
-        .iter()
-        .map(|(address, error)| format!("{address} is left out: {}", sentence(error)));
     let ignored = scan.ignored.iter().map(|name| {
         let directory = session.host.sysfs_root().join("bus/mdev/devices");
-        format!("{name:?} in {} is not a UUID and is left out", directory.display())
+        format!(
+            "{name:?} in {} is not a UUID as the kernel writes it: it is left out",
+            directory.display()
+        )
     });
-    let complaints: Vec<_> = unreadable.chain(ignored).collect();
     let report = if session.json {
         Report::json(&rows)?
     } else if rows.is_empty() {
@@ -55,7 +58,7 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
     } else {
         Report::of(table(&rows))
     };
-    Ok(report.complain(complaints))
+    Ok(report.fail(failures).complain(ignored))
 }
 
 fn row(info: &MdevInfo, parent: Option<&Parent>) -> Row {

@@ -35,7 +35,7 @@ pub(crate) fn run(session: &Session, peek: &Peek) -> Result<Report, Failure> {
         values.push(read(&region, place, place.offset.saturating_add(at))?);
     }
     let digits = width.saturating_mul(2);
-    let hex = values.iter().map(|value| format!("{value:#0width$x}", width = digits + 2));
+    let hex = values.iter().map(|value| hex(*value, place.width));
     if session.json {
         return Report::json(&Peeked {
             uuid: place.uuid.to_string(),
@@ -60,6 +60,11 @@ pub(crate) fn run(session: &Session, peek: &Peek) -> Result<Report, Failure> {
         text.push('\n');
     }
     Ok(Report::of(text))
+}
+
+/// A value with as many digits as its width has.
+pub(super) fn hex(value: u64, width: Width) -> String {
+    format!("{value:#0length$x}", length = width.bytes().saturating_mul(2).saturating_add(2))
 }
 
 /// The region that a place is in; it keeps the device open.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::peek::{region, via};
+use super::peek::{hex, region, via};
 use crate::arguments::{Poke, Width};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -40,7 +40,7 @@ pub(crate) fn run(session: &Session, poke: &Poke) -> Result<Report, Failure> {
         offset,
         width: place.width.bytes(),
         via: via(&region, place),
-        value: format!("{:#x}", poke.value),
+        value: hex(poke.value, place.width),
     })
 }
 

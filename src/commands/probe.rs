@@ -1,5 +1,7 @@
 //! `mdevbus probe`: binds devices, runs the drivers' self-tests, and unbinds.
 
+use std::collections::BTreeSet;
+
 use mdev_bus::{Address, BindError, Bus, Outcome, ProbeRow, SelfTest};
 use serde::Serialize;
 
@@ -62,7 +64,9 @@ fn probe_each(bus: &Bus, wanted: &[Address]) -> Vec<Row> {
         Ok(row) => test(bus, &row),
         Err(error) => Row::failed(address, None, &Failure::from(error)),
     };
-    wanted.iter().map(probe).collect()
+    // Once each, in the order in which they were named.
+    let mut named = BTreeSet::new();
+    wanted.iter().filter(|address| named.insert(**address)).map(probe).collect()
 }
 
 /// Runs the self-test of a device that was bound, and unbinds it.

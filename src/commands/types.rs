@@ -1,9 +1,9 @@
 //! `mdevbus types`: what can be created.
 
-use mdev_bus::parents;
+use mdev_bus::{Parents, parents};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, left_out};
 use crate::report::Report;
 use crate::session::Session;
 use crate::table::{Table, cell};
@@ -21,7 +21,9 @@ struct Row {
 pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
     session.check_bus()?;
     let mut rows = Vec::new();
-    for parent in parents(&session.host)? {
+    let Parents { parents, failed, .. } = parents(&session.host)?;
+    let complaints: Vec<_> = failed.iter().map(|error| left_out(error)).collect();
+    for parent in parents {
         rows.extend(parent.types.into_iter().map(|mdev_type| Row {
             parent: parent.name.clone(),
             mdev_type: mdev_type.id,
@@ -32,14 +34,15 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
         }));
     }
     if session.json {
-        return Report::json(&rows);
+        return Ok(Report::json(&rows)?.fail(complaints));
     }
     if rows.is_empty() {
         return Ok(Report::of(format!(
             "No device in {}/class/mdev_bus can be split.\n\
              Load the module of its vendor (kvmgt with i915.enable_gvt=1, mtty, ...).\n",
             session.host.sysfs_root().display()
-        )));
+        ))
+        .fail(complaints));
     }
     let mut table = Table::new(["parent", "type", "name", "api", "available", "description"]);
     for row in rows {
@@ -52,5 +55,5 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
             cell(row.description),
         ]);
     }
-    Ok(Report::of(table.render()))
+    Ok(Report::of(table.render()).fail(complaints))
 }

@@ -132,6 +132,31 @@ fn a_driver_that_fails_ends_the_matter_for_its_device_only() {
 }
 
 #[test]
+fn longer_patterns_beat_shorter_ones() {
+    driver!(Wide, "a-wide", [MdevId::of_type("mt*")]);
+    let machine = machine();
+    let outcome = outcome(builder(&machine).driver::<Wide>().driver::<ByTypes>());
+    assert!(matches!(outcome, Outcome::Bound("by-types")), "{outcome:?}");
+}
+
+#[test]
+fn a_driver_that_needs_no_pci_ids_gets_the_device_when_they_cannot_be_read() {
+    let machine = machine();
+    let bus = builder(&machine).driver::<ByTypes>().driver::<OtherVendor>().build().unwrap();
+    // Open, device info, region info; the fourth call reads the first id.
+    machine.fail_call(4, 5);
+    let row = bus.plug(&address(1)).unwrap();
+    assert!(matches!(row.outcome, Outcome::Bound("by-types")), "{row}");
+    bus.unbind(&address(1));
+
+    let bus = builder(&machine).driver::<OtherVendor>().build().unwrap();
+    machine.fail_call(4, 5);
+    let row = bus.plug(&address(1)).unwrap();
+    assert!(row.to_string().contains("cannot read the PCI ids"), "{row}");
+    assert_eq!(machine.open_devices(), 0);
+}
+
+#[test]
 fn no_device_is_opened_that_no_driver_may_want() {
     let machine = machine();
     machine.create(&uuid(2), "mdevtest-soc", "mdevtest-platform").unwrap();

@@ -139,6 +139,81 @@ fn whatever_unbinds_a_device_closes_it() {
 }
 
 #[test]
+fn a_device_made_again_is_taken_from_the_driver_of_the_old_one() {
+    for again in ["scan", "find"] {
+        let machine = machine(1);
+        let bus = bus(&machine);
+        bus.probe();
+        let old = bus.driver::<Scratch>(&address(0)).unwrap();
+        // As on a kernel, the old device is gone only when it is closed.
+        machine.remove(&uuid(0)).unwrap();
+        assert_eq!(machine.open_devices(), 1);
+        if again == "scan" {
+            assert_eq!(bus.scan().unwrap().removed, [address(0)]);
+        } else {
+            bus.find(&address(0)).unwrap_err();
+        }
+        assert_eq!((machine.open_devices(), bus.bound().len()), (0, 0), "{again}");
+        assert_eq!(old.with(|_| ()), None);
+        machine.create(&uuid(0), "mdevtest", "mdevtest-sparse").unwrap();
+        assert!(matches!(bus.plug(&address(0)).unwrap().outcome, Outcome::Bound("scratch")));
+    }
+}
+
+#[test]
+fn a_use_within_a_use_finds_nothing_once_an_unbind_has_begun() {
+    let machine = machine(1);
+    let bus = bus(&machine);
+    bus.probe();
+    let driver = bus.driver::<Scratch>(&address(0)).unwrap();
+    thread::scope(|scope| {
+        let unbind = driver.with(|_| {
+            let unbind = scope.spawn(|| bus.unbind(&address(0)));
+            // The unbind cannot end before this use does; until it begins, the driver is there.
+            while driver.with(|_| ()).is_some() {
+                thread::yield_now();
+            }
+            assert!(!unbind.is_finished());
+            unbind
+        });
+        assert!(unbind.unwrap().join().unwrap());
+    });
+    assert_eq!(machine.open_devices(), 0);
+}
+
+/// Panics when its device is taken away.
+struct Panics;
+
+impl Driver for Panics {
+    type IdInfo = ();
+    const NAME: &'static str = "panics";
+    const ID_TABLE: &'static [(MdevId, ())] = &[(MdevId::of_type("mdevtest-*"), ())];
+
+    fn probe(_: ProbeDevice, (): &'static ()) -> Result<Self, ProbeError> {
+        Ok(Self)
+    }
+
+    fn unbind(&self, _: UnbindReason) {
+        std::panic::resume_unwind(Box::new("as it likes"));
+    }
+}
+
+#[test]
+fn a_driver_that_panics_in_unbind_leaves_its_device_free_and_closed() {
+    let machine = machine(1);
+    let builder = Bus::builder().host(machine.host()).opener(machine.opener());
+    let bus = builder.without_registered().driver::<Panics>().build().unwrap();
+    bus.scan().unwrap();
+    assert_eq!(bus.probe().bound(), 1);
+    let unbind = std::panic::AssertUnwindSafe(|| bus.unbind(&address(0)));
+    assert!(std::panic::catch_unwind(unbind).is_err());
+    assert_eq!((machine.open_devices(), bus.bound().len()), (0, 0));
+    assert!(matches!(bus.plug(&address(0)).unwrap().outcome, Outcome::Bound("panics")));
+    // It is dropped with the bus, which must not panic in a panic.
+    std::mem::forget(bus);
+}
+
+#[test]
 fn an_unbind_waits_for_those_who_use_the_driver() {
     let machine = machine(1);
     let bus = bus(&machine);

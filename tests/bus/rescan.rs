@@ -139,8 +139,12 @@ fn devices_that_vanish_while_they_are_read_harm_nobody() {
             let report = bus.scan().unwrap();
             assert!(report.failed.is_empty(), "{:?}", report.failed);
             let known = bus.devices();
-            let steady_known = known.iter().filter(|info| info.address >= address(1000));
-            assert_eq!(steady_known.count(), 20);
+            let steady_known: Vec<_> =
+                known.iter().filter(|info| info.address >= address(1000)).collect();
+            assert_eq!(steady_known.len(), 20);
+            for info in steady_known {
+                assert_eq!(info.device_api, Some(DeviceApi::Pci), "{info:?}");
+            }
         }
         stop.store(true, Ordering::Relaxed);
     });

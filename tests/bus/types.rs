@@ -25,7 +25,7 @@ fn parents_are_read_with_their_types() {
     .unwrap();
     tree.add_parent(&Parent::new("strange").with_type(MdevType::new("s-1", "vfio-new"))).unwrap();
 
-    let parents = parents(&tree.host()).unwrap();
+    let parents = parents(&tree.host()).unwrap().parents;
     let names: Vec<_> = parents.iter().map(|parent| parent.name.as_str()).collect();
     assert_eq!(names, ["0000:00:02.0", "matrix", "strange"]);
     let gpu = &parents[0];
@@ -54,5 +54,5 @@ fn a_device_below_a_pci_parent_knows_it() {
     assert_eq!((info.address, info.parent.as_str()), (address(1), "0000:00:02.0"));
     assert_eq!(info.kernel_driver.as_deref(), Some("intel_vgpu_mdev"));
     assert!(info.vfio_dev(bus.host()).unwrap().is_some());
-    assert_eq!(parents(bus.host()).unwrap()[0].numa_node, None, "-1 stands for none");
+    assert_eq!(parents(bus.host()).unwrap().parents[0].numa_node, None, "-1 stands for none");
 }

@@ -120,6 +120,43 @@ fn the_self_test_says_what_it_did_and_refuses_to_mix_with_traffic() {
 }
 
 #[test]
+fn a_port_that_another_user_filled_says_so_until_it_is_cleared() {
+    let bench = Bench::new();
+    let card = bench.create("mtty", "mtty-1");
+    let bus = bench.bus();
+    bus.plug(&card.address).unwrap();
+    let other_user = bus.open(&card.address).unwrap().region(0).unwrap();
+    for byte in 0..20 {
+        other_user.write8(0, byte).unwrap();
+    }
+    let driver = bus.driver::<Mtty>(&card.address).unwrap();
+    let ran = driver.with(|card| {
+        let mut port = card.port(0).unwrap();
+        let error = port.write(b"x").unwrap_err();
+        assert!(error.to_string().contains("clear the port"), "{error}");
+        port.clear().unwrap();
+        port.write_all(b"x").unwrap();
+        let mut heard = [0];
+        port.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"x");
+    });
+    assert_eq!(ran, Some(()));
+}
+
+#[test]
+fn a_card_is_left_quiet() {
+    let bench = Bench::new();
+    let card = bench.create("mtty", "mtty-1");
+    let bus = bench.bus();
+    bus.plug(&card.address).unwrap();
+    let driver = bus.driver::<Mtty>(&card.address).unwrap();
+    driver.with(|card| card.port(0).unwrap().write(b"left behind").unwrap()).unwrap();
+    bus.unbind(&card.address);
+    let port = bench.open(&card).region(0).unwrap();
+    assert_eq!(port.read8(5).unwrap(), 0x60, "nothing is left in the FIFO");
+}
+
+#[test]
 fn the_card_describes_itself_as_its_kernel_driver_does() {
     let bench = Bench::new();
     let card = bench.create("mtty", "mtty-2");

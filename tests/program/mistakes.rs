@@ -3,6 +3,7 @@
 use crate::{complaint, run};
 
 const CARD: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001";
+const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
 #[test]
 fn wrong_arguments_exit_with_2_and_say_which() {
@@ -12,6 +13,7 @@ fn wrong_arguments_exit_with_2_and_say_which() {
         (vec!["--sim", "peek", CARD, "x", "0"], "write it as"),
         (vec!["--sim", "peek", CARD, "0", "0x"], "write it as"),
         (vec!["--sim", "peek", CARD, "0", "0", "--width", "3"], "--width"),
+        (vec!["--sim", "peek", CARD, "0", "0", "--count", "0"], "give 1 or more"),
         (vec!["--sim", "poke", CARD, "0", "0"], "<VALUE>"),
         (vec!["--sim", "poke", CARD, "0", "0", "256", "--width", "1"], "does not fit in 1 bytes"),
         (vec!["--sim", "--sysfs", "/sys", "list"], "--sysfs"),
@@ -55,8 +57,31 @@ fn a_device_that_is_not_there_is_named_with_where_it_was_looked_for() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_panic() {
-    let program = env!("CARGO_BIN_EXE_mdevbus");
-    let shell = format!("{program} --sim list | true");
-    let ran = crate::ran(std::process::Command::new("sh").args(["-c", &shell]).output().unwrap());
+    let program = || std::process::Command::new(env!("CARGO_BIN_EXE_mdevbus"));
+    // The reader is gone before the program starts.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program().args(["--sim", "list"]).stdout(writer).output().unwrap();
+    let ran = crate::ran(output);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+
+    // What went wrong is said all the same.
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program().args(["--sim", "probe", NOBODY]).stdout(full).output().unwrap();
+    let ran = crate::ran(output);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stderr.contains(NOBODY), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot write to standard output"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_path_with_a_line_end_stays_on_its_line() {
+    let error = complaint(&["--sysfs", "/no\nsuch", "list"]);
+    assert!(error.contains("/no\\nsuch"), "{error}");
+}
+
+#[test]
+fn a_device_that_is_named_twice_is_probed_once() {
+    let ran = run(&["--sim", "probe", CARD, CARD]);
+    assert!(ran.stdout.contains("1 bound, 0 failed, 0 left alone"), "{}", ran.stdout);
 }

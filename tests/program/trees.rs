@@ -62,28 +62,72 @@ fn incomplete_and_unreadable_devices_do_not_hide_the_others() {
     tree.add_device(&MdevDevice::new(driverless, "mtty", "mtty-2").without_driver()).unwrap();
 
     let listed = run(&at(&tree, &["list"]));
-    assert_eq!(listed.status, 0);
+    assert_eq!(listed.status, 1);
     assert!(listed.stdout.contains(UUID) && listed.stdout.contains(driverless));
-    assert!(listed.stderr.contains(&format!("{broken} is left out")), "{}", listed.stderr);
+    assert!(listed.stderr.contains(broken) && listed.stderr.contains("left out"));
 
     let error = complaint(&at(&tree, &["show", driverless]));
     assert!(error.contains("has no kernel driver bound to it: remove and create"), "{error}");
 }
 
 #[test]
+fn attributes_and_folders_that_cannot_be_read_hide_nothing_else() {
+    let kind = "devices/virtual/mtty/mtty/mdev_supported_types/mtty-2";
+    let vfio_dev = format!("devices/virtual/mtty/mtty/{UUID}/vfio-dev");
+    // What is spoilt, how, and how many complaints it is worth.
+    type Spoil<'a> = &'a dyn Fn(&Tree);
+    let spoil: [(&str, Spoil<'_>, usize); 6] = [
+        ("an attribute is a folder", &|tree| tree.mkdir(format!("{kind}/description")).unwrap(), 0),
+        (
+            "an attribute is a loop",
+            &|tree| {
+                tree.remove(format!("{kind}/name")).unwrap();
+                tree.link(format!("{kind}/name"), "name").unwrap();
+            },
+            0,
+        ),
+        ("a parent is a loop", &|tree| tree.link("class/mdev_bus/loop", "loop").unwrap(), 1),
+        ("a parent is a file", &|tree| tree.write("class/mdev_bus/file", "").unwrap(), 1),
+        ("a type is a file", &|tree| tree.write(format!("{kind}-file"), "").unwrap(), 1),
+        (
+            "vfio-dev is a file",
+            &|tree| {
+                tree.remove(&vfio_dev).unwrap();
+                tree.write(&vfio_dev, "").unwrap();
+            },
+            1,
+        ),
+    ];
+    for (what, spoil, complaints) in spoil {
+        let tree = tree();
+        tree.add_device(&MdevDevice::new(UUID, "mtty", "mtty-2")).unwrap();
+        spoil(&tree);
+        let listed = run(&at(&tree, &["list"]));
+        assert_eq!(listed.status, i32::from(complaints > 0), "{what}: {}", listed.stderr);
+        assert!(listed.stdout.contains(UUID), "{what}");
+        assert_eq!(listed.stderr.lines().count(), complaints, "{what}: {}", listed.stderr);
+        assert!(run(&at(&tree, &["types"])).stdout.contains("mtty-2"), "{what}");
+    }
+}
+
+#[test]
 fn without_a_device_node_the_error_says_where_it_comes_from() {
     let tree = tree();
     tree.add_device(&MdevDevice::new(UUID, "mtty", "mtty-2").group(7)).unwrap();
-    let node = tree.dev().join("vfio/7");
+    // The mock's nodes are files.
+    let container = tree.dev().join("vfio/vfio");
+    let ran = run(&at(&tree, &["probe"]));
+    let expected = format!(
+        "mdevbus: {UUID}: {} is not a device node of VFIO: name the directory that stands for /dev\n",
+        container.display()
+    );
+    assert_eq!((ran.status, ran.stderr), (1, expected));
+    std::fs::remove_file(&container).unwrap();
     let ran = run(&at(&tree, &["probe"]));
     assert_eq!(ran.status, 1);
-    if node.exists() {
-        // The mock's node is a file.
-        assert!(ran.stderr.contains("is not a device node of VFIO"), "{}", ran.stderr);
-    } else {
-        assert!(ran.stderr.contains("No such file or directory"), "{}", ran.stderr);
+    for part in [container.to_str().unwrap(), "modprobe vfio", "No such file or directory"] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
     }
-    assert!(ran.stderr.contains(node.to_str().unwrap()), "{}", ran.stderr);
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub enum PortError {
     Access(#[from] RegionError),
     /// The card lost a byte, although no more were sent than it has room for: somebody else uses the
     /// device too.
-    #[error("the port lost a byte: another user writes to the device")]
+    #[error(
+        "the port lost a byte, for somebody else writes to the device too: stop that and clear the port"
+    )]
     Overrun,
 }
 
@@ -99,53 +101,90 @@ impl Port {
     /// # Errors
     /// [`RegionError`] when the register cannot be written.
     pub fn clear(&self) -> Result<(), RegionError> {
-        let mut state = self.state();
+        self.exclusive().clear()
+    }
+
+    /// The port, for who does several things in a row that nobody else may come between.
+    pub(super) fn exclusive(&self) -> Exclusive<'_> {
+        Exclusive { registers: &self.registers, state: self.state() }
+    }
+}
+
+/// The port as long as nobody else uses it.
+pub(super) struct Exclusive<'a> {
+    pub(super) registers: &'a Region,
+    state: MutexGuard<'a, State>,
+}
+
+impl Exclusive<'_> {
+    pub(super) fn in_flight(&self) -> usize {
+        self.state.in_flight
+    }
+
+    /// Throws away what was written and not read.
+    pub(super) fn clear(&mut self) -> Result<(), RegionError> {
         self.registers.write8(FIFO_CONTROL, FIFO_ENABLE | FIFO_CLEAR)?;
-        state.in_flight = 0;
+        self.state.in_flight = 0;
         Ok(())
     }
 
-    pub(super) fn registers(&self) -> &Region {
-        &self.registers
-    }
-
-    /// Sends as many bytes as there is room for; 0 when there is none.
-    fn send(&self, bytes: &[u8]) -> Result<usize, PortError> {
-        let mut state = self.state();
-        let room = FIFO_ROOM.saturating_sub(state.in_flight);
+    /// Sends as many bytes as there is room for; 0 when there is none. Once bytes were sent, an error
+    /// is left to the next call: these are on their way.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<usize, PortError> {
+        let room = FIFO_ROOM.saturating_sub(self.state.in_flight);
         let mut sent = 0;
         for byte in bytes.iter().take(room) {
-            self.registers.write8(DATA, *byte)?;
-            state.in_flight = state.in_flight.saturating_add(1);
-            sent += 1;
-        }
-        if sent > 0 && self.registers.read8(LINE_STATUS)? & OVERRUN != 0 {
-            return Err(PortError::Overrun);
+            match self.send_one(*byte) {
+                Ok(()) => sent += 1,
+                Err(_) if sent > 0 => break,
+                Err(error) => return Err(error),
+            }
         }
         Ok(sent)
     }
 
-    /// Takes the bytes that were received; 0 when there are none.
-    fn receive(&self, bytes: &mut [u8]) -> Result<usize, PortError> {
-        let mut state = self.state();
+    fn send_one(&mut self, byte: u8) -> Result<(), PortError> {
+        self.registers.write8(DATA, byte)?;
+        // The card sets this bit when it has no room for a byte, and takes it back with the next byte
+        // that it takes.
+        if self.registers.read8(LINE_STATUS)? & OVERRUN != 0 {
+            return Err(PortError::Overrun);
+        }
+        self.state.in_flight = self.state.in_flight.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes the bytes that were received; 0 when there are none. Once bytes were received, an error is
+    /// left to the next call.
+    pub(super) fn receive(&mut self, bytes: &mut [u8]) -> Result<usize, PortError> {
         let mut received = 0;
         for byte in bytes {
-            if self.registers.read8(LINE_STATUS)? & DATA_READY == 0 {
-                // Nothing is on its way any more, whatever was counted.
-                state.in_flight = 0;
-                break;
+            match self.receive_one() {
+                Ok(Some(value)) => *byte = value,
+                Ok(None) => break,
+                Err(_) if received > 0 => break,
+                Err(error) => return Err(error),
             }
-            *byte = self.registers.read8(DATA)?;
-            state.in_flight = state.in_flight.saturating_sub(1);
             received += 1;
         }
         Ok(received)
+    }
+
+    fn receive_one(&mut self) -> Result<Option<u8>, PortError> {
+        if self.registers.read8(LINE_STATUS)? & DATA_READY == 0 {
+            // Nothing is on its way any more, whatever was counted.
+            self.state.in_flight = 0;
+            return Ok(None);
+        }
+        let byte = self.registers.read8(DATA)?;
+        self.state.in_flight = self.state.in_flight.saturating_sub(1);
+        Ok(Some(byte))
     }
 }
 
 impl Read for &Port {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.receive(buffer).map_err(io::Error::other)? {
+        match self.exclusive().receive(buffer).map_err(io::Error::other)? {
             0 if !buffer.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             received => Ok(received),
         }
@@ -154,7 +193,7 @@ impl Read for &Port {
 
 impl Write for &Port {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self.send(buffer).map_err(io::Error::other)? {
+        match self.exclusive().send(buffer).map_err(io::Error::other)? {
             0 if !buffer.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             sent => Ok(sent),
         }

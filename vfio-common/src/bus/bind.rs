@@ -6,7 +6,7 @@ use super::bound::{Claimed, Slot};
 use super::registry::Candidates;
 use super::{
     BindError, Bus, BusType, DeviceIds, Fault, Outcome, ProbeDevice, ProbeError, SkipReason,
-    Unusable,
+    UnbindReason, Unusable,
 };
 use crate::device::Device;
 use crate::pci_config::PciIds;
@@ -26,7 +26,11 @@ impl<B: BusType> Bus<B> {
             Ok(Some(slot)) => {
                 let driver = slot.driver_name;
                 claim.bind(slot);
-                tracing::debug!(device = %address, driver, "bound");
+                if !self.is_known(address) {
+                    self.bound.unbind(address, UnbindReason::Removed);
+                    return Outcome::Skipped(SkipReason::Vanished);
+                }
+                tracing::info!(device = %address, driver, "bound");
                 Outcome::Bound(driver)
             }
             Ok(None) => Outcome::NoDriver,
@@ -62,7 +66,15 @@ impl<B: BusType> Bus<B> {
         if !candidates.ask_device {
             return offer(address, info, &device, None, &candidates);
         }
-        let pci_ids = read_ids(address, &device)?;
+        let pci_ids = match read_ids(address, &device) {
+            Ok(pci_ids) => pci_ids,
+            Err(outcome) if candidates.drivers.is_empty() => return Err(outcome),
+            Err(outcome) => {
+                // Those that match without the ids need not suffer for those that want them.
+                tracing::warn!(device = %address, ?outcome, "matched without PCI ids");
+                return offer(address, info, &device, None, &candidates);
+            }
+        };
         let ids = pci_ids.map_or(DeviceIds::NotPci, DeviceIds::Pci);
         let candidates = self.registry.candidates(info, ids);
         offer(address, info, &device, pci_ids, &candidates)

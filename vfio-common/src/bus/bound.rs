@@ -1,18 +1,29 @@
 //! The devices that are bound, and the references that applications hold to them.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::registration::BoundDriver;
 use super::{SelfTest, SelfTestError, UnbindReason};
 use crate::device::Device;
 
-/// A bound driver until it is taken back. Readers use the driver, the writer takes it.
+/// A bound driver until it is taken back.
 pub(super) struct Slot {
     pub(super) driver_name: &'static str,
-    bound: RwLock<Option<Bound>>,
+    type_id: TypeId,
+    use_of: Mutex<Use>,
+    /// Notified when nobody uses the driver any more.
+    unused: Condvar,
+}
+
+struct Use {
+    /// `None` from the moment it is being taken back: who comes later does not wait for those who
+    /// are inside, so a use within a use cannot block.
+    bound: Option<Arc<Bound>>,
+    users: usize,
 }
 
 /// A driver and its device, which is open as long as it is bound, whatever the driver keeps of it.
@@ -20,6 +31,23 @@ pub(super) struct Slot {
 struct Bound {
     driver: Box<dyn BoundDriver>,
     _device: Device,
+}
+
+/// One use of the driver; ends also by a panic.
+struct User<'a> {
+    slot: &'a Slot,
+    bound: Option<Arc<Bound>>,
+}
+
+impl Drop for User<'_> {
+    fn drop(&mut self) {
+        self.bound = None;
+        let mut state = self.slot.lock();
+        state.users = state.users.saturating_sub(1);
+        if state.users == 0 {
+            self.slot.unused.notify_all();
+        }
+    }
 }
 
 impl fmt::Debug for Slot {
@@ -34,13 +62,24 @@ impl Slot {
         driver: Box<dyn BoundDriver>,
         device: Device,
     ) -> Self {
-        let bound = Bound { driver, _device: device };
-        Self { driver_name, bound: RwLock::new(Some(bound)) }
+        let type_id = driver.as_any().type_id();
+        let bound = Some(Arc::new(Bound { driver, _device: device }));
+        let use_of = Mutex::new(Use { bound, users: 0 });
+        Self { driver_name, type_id, use_of, unused: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Use> {
+        self.use_of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<R>(&self, use_it: impl FnOnce(&dyn BoundDriver) -> R) -> Option<R> {
-        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
-        bound.as_ref().map(|bound| use_it(&*bound.driver))
+        let user = {
+            let mut state = self.lock();
+            let bound = state.bound.clone()?;
+            state.users = state.users.saturating_add(1);
+            User { slot: self, bound: Some(bound) }
+        };
+        user.bound.as_ref().map(|bound| use_it(&*bound.driver))
     }
 
     pub(super) fn self_test(&self) -> Option<Result<SelfTest, SelfTestError>> {
@@ -48,15 +87,18 @@ impl Slot {
     }
 
     pub(super) fn is<T: 'static>(&self) -> bool {
-        self.with(|driver| driver.as_any().is::<T>()).unwrap_or(false)
+        self.type_id == TypeId::of::<T>()
     }
 
     /// Waits until nobody uses the driver, then tells it and drops it, and with it its device.
     pub(super) fn take_back(&self, reason: UnbindReason) {
-        let mut bound = self.bound.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bound) = bound.take() {
-            bound.driver.unbind(reason);
+        let mut state = self.lock();
+        let Some(bound) = state.bound.take() else { return };
+        while state.users > 0 {
+            state = self.unused.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(state);
+        bound.driver.unbind(reason);
     }
 }
 
@@ -72,8 +114,9 @@ impl<T: 'static> DriverRef<T> {
         Self { slot, driver: PhantomData }
     }
 
-    /// Runs `use_it` with the driver; `None` when the device is unbound. An unbind waits until
-    /// `use_it` returns, so `use_it` must not unbind the device itself: that would wait for ever.
+    /// Runs `use_it` with the driver; `None` when the device is unbound, or is being unbound. An unbind
+    /// waits until `use_it` returns, so `use_it` must not bring one about for its own device: neither
+    /// by an unbind, nor by a scan, find or plug (which unbind what is gone), nor by dropping the bus.
     pub fn with<R>(&self, use_it: impl FnOnce(&T) -> R) -> Option<R> {
         self.slot.with(|driver| driver.as_any().downcast_ref().map(use_it)).flatten()
     }
@@ -155,14 +198,17 @@ impl<A: Ord + Clone> BoundSet<A> {
 
     /// Takes a device back from its driver; `false` when it was not bound.
     pub(super) fn unbind(&self, address: &A, reason: UnbindReason) -> bool {
-        let Some(slot) = self.get(address) else { return false };
+        let mut set = self.lock();
+        // Nobody may take it for bound from now on; a panic of the driver leaves no claim behind.
+        let claim = match set.get_mut(address) {
+            Some(claim @ Claim::Bound(_)) => claim,
+            _ => return false,
+        };
+        let Claim::Bound(slot) = std::mem::replace(claim, Claim::Probing) else { return false };
+        drop(set);
+        let _claim = ClaimGuard { set: self, address: address.clone() };
         // Not under the set's lock: the driver may take its time.
         slot.take_back(reason);
-        let mut set = self.lock();
-        let is_it = matches!(set.get(address), Some(Claim::Bound(now)) if Arc::ptr_eq(now, &slot));
-        if is_it {
-            set.remove(address);
-        }
         true
     }
 }

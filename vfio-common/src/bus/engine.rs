@@ -160,12 +160,21 @@ impl<B: BusType> Bus<B> {
         self.known().devices.values().map(|known| known.info.clone()).collect()
     }
 
-    /// Reads one device without a scan of the bus.
+    /// Reads one device without a scan of the bus. If it is gone, or another one under its address, and
+    /// was bound, it is unbound; a later scan does not report it again.
     ///
     /// # Errors
     /// [`PlugError::NoDevice`] when it is not there, [`PlugError::Sysfs`] when it cannot be read.
     pub fn find(&self, address: &B::Address) -> Result<Arc<B::Info>, PlugError> {
-        let found = self.known().plug(&self.host, address)?;
+        let mut known = self.known();
+        let inode = |known: &Known<B>| known.devices.get(address).map(|device| device.inode);
+        let before = inode(&known);
+        let found = known.plug(&self.host, address)?;
+        let is_same = before == inode(&known);
+        drop(known);
+        if !is_same {
+            self.bound.unbind(address, UnbindReason::Removed);
+        }
         found.ok_or_else(|| PlugError::NoDevice {
             device: address.to_string(),
             directory: self.host.sysfs_root().join(B::DEVICES).display().to_string(),
@@ -231,6 +240,10 @@ impl<B: BusType> Bus<B> {
     /// `false` when it was not bound.
     pub fn unbind(&self, address: &B::Address) -> bool {
         self.bound.unbind(address, UnbindReason::Requested)
+    }
+
+    pub(super) fn is_known(&self, address: &B::Address) -> bool {
+        self.known().devices.contains_key(address)
     }
 
     pub(super) fn is_wanted(&self, address: &B::Address) -> bool {

@@ -43,8 +43,8 @@ pub enum SkipReason {
     /// It left the bus meanwhile.
     #[error("it was removed meanwhile")]
     Vanished,
-    /// Another thread is binding it.
-    #[error("another thread is binding it")]
+    /// Another thread is binding or unbinding it.
+    #[error("another thread is binding or unbinding it")]
     Busy,
     /// It is being created or removed.
     #[error("it {0}")]

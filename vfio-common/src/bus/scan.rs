@@ -37,7 +37,7 @@ pub(super) struct KnownDevice<B: BusType> {
     pub(super) info: Arc<B::Info>,
     /// Number of the entry in the bus's directory: another number under the same name is another
     /// device.
-    inode: u64,
+    pub(super) inode: u64,
 }
 
 impl<B: BusType> Default for Known<B> {

@@ -1,5 +1,6 @@
 //! A container: the IOMMU address space that groups are attached to.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::OpenStep;
@@ -17,6 +18,8 @@ pub(super) struct Container {
     /// Number of groups attached. The kernel takes an IOMMU only once the first is attached, and
     /// forgets it when the last one leaves.
     attached: Mutex<usize>,
+    /// A group could not leave: a forked child may hold its device. The count says nothing then.
+    is_spoiled: AtomicBool,
 }
 
 impl Container {
@@ -30,7 +33,12 @@ impl Container {
         if !fd.has_type1v2().map_err(ask)? {
             return Err(OpenError::NoType1);
         }
-        Ok(Self { fd, attached: Mutex::new(0) })
+        Ok(Self { fd, attached: Mutex::new(0), is_spoiled: AtomicBool::new(false) })
+    }
+
+    /// Whether more groups can be attached.
+    pub(super) fn is_sound(&self) -> bool {
+        !self.is_spoiled.load(Ordering::Relaxed)
     }
 
     pub(super) fn attach(&self, group: &GroupFd, number: u32) -> Result<(), OpenError> {
@@ -52,7 +60,8 @@ impl Container {
     pub(super) fn detach(&self, group: &GroupFd, number: u32) {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = group.unset_container() {
-            // It leaves when its descriptor closes, which comes next.
+            // It leaves when the last descriptor of its devices closes.
+            self.is_spoiled.store(true, Ordering::Relaxed);
             tracing::debug!(group = number, %error, "the group did not leave its container");
         }
         *attached = attached.saturating_sub(1);

@@ -80,7 +80,9 @@ impl Vfio {
 
     fn open_by_group(&self, target: &Target) -> Result<Device, OpenError> {
         let number = target.iommu_group(&self.host)?;
-        let container = shared(&self.container, || Container::open(&*self.nodes, &self.host))?;
+        let container = shared(&self.container, Container::is_sound, || {
+            Container::open(&*self.nodes, &self.host)
+        })?;
         let group = Group::acquire(&*self.nodes, &self.host, number, container)?;
         let step = || OpenStep::GetDevice { device: target.name.clone(), group: group.number() };
         let name = CString::new(target.name.as_str())
@@ -92,7 +94,7 @@ impl Vfio {
     }
 
     fn open_by_cdev(&self, target: &Target, place: &Place) -> Result<Device, OpenError> {
-        let ioas = shared(&self.ioas, || Ioas::open(&*self.nodes, &self.host))?;
+        let ioas = shared(&self.ioas, |_| true, || Ioas::open(&*self.nodes, &self.host))?;
         let cdev = Cdev::acquire(&*self.nodes, &self.host, place, &target.name, ioas)?;
         finish(target, KernelDevice::Cdev(cdev))
     }
@@ -144,10 +146,11 @@ fn finish(target: &Target, device: KernelDevice) -> Result<Device, OpenError> {
 /// What is shared as long as somebody uses it.
 fn shared<T>(
     slot: &Mutex<Weak<T>>,
+    is_sound: impl FnOnce(&T) -> bool,
     open: impl FnOnce() -> Result<T, OpenError>,
 ) -> Result<Arc<T>, OpenError> {
     let mut current = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(shared) = current.upgrade() {
+    if let Some(shared) = current.upgrade().filter(|shared| is_sound(shared)) {
         return Ok(shared);
     }
     let shared = Arc::new(open()?);

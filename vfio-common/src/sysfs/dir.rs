@@ -136,7 +136,8 @@ impl Dir {
     /// [`SysfsError::Io`] when the attribute is there and cannot be read.
     pub fn read(&self, name: impl AsRef<Path>) -> Result<Option<String>, SysfsError> {
         let name = name.as_ref();
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        // Not to wait for ever for whatever else somebody put there.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let opened = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
         let opened = present(opened).map_err(|errno| self.error("open", name, errno))?;
         let Some(fd) = opened else { return Ok(None) };
