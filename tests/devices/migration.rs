@@ -238,6 +238,7 @@ fn migration_that_was_left_in_the_middle_is_recovered_after_the_card_was_closed(
     let device = bench.open(&card);
     furnish(&device, "left");
     let good = save(&device);
+    drop(device);
     for left_in in [
         MigrationState::STOP,
         MigrationState::PRE_COPY,

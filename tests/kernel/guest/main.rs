@@ -10,5 +10,6 @@
 
 mod life;
 mod machine;
+mod migration;
 mod program;
 mod refusals;
