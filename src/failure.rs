@@ -11,7 +11,7 @@ use vfio_common::pci_config::ConfigError;
 use vfio_common::region::RegionError;
 use vfio_common::sysfs::SysfsError;
 
-use crate::state_file::{Identity, StateFileError};
+use crate::state_file::StateFileError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -44,10 +44,11 @@ pub(crate) enum Failure {
     #[error("{uuid} cannot be migrated: its kernel driver does not save and restore devices")]
     NotMigratable { uuid: Address },
     #[error(
-        "{} is the state of {saved}, and {uuid} is {found}: restore it to a device of the same type",
+        "{} is the state of a device of {saved}, and {uuid} is of {found}: restore it to a device of \
+         the same type",
         file.display()
     )]
-    OtherKind { file: PathBuf, uuid: Address, saved: Identity, found: Identity },
+    OtherKind { file: PathBuf, uuid: Address, saved: String, found: String },
     #[error(transparent)]
     Migration(#[from] MigrationError),
     #[error(transparent)]

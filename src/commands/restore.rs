@@ -20,8 +20,8 @@ pub(crate) fn run(session: &Session, uuid: &Address, file: &Path) -> Result<Repo
         return Err(Failure::OtherKind {
             file: file.to_owned(),
             uuid: *uuid,
-            saved: saved.identity().clone(),
-            found: device.identity,
+            saved: saved.identity().to_string(),
+            found: device.identity.to_string(),
         });
     }
     let was = device.make_ready()?;

@@ -44,7 +44,7 @@ impl fmt::Display for Identity {
             let value = value.as_deref().unwrap_or("unknown");
             value.escape_debug().to_string()
         };
-        write!(f, "a {} ({}", text(&self.mdev_type), text(&self.device_api))?;
+        write!(f, "type {} ({}", text(&self.mdev_type), text(&self.device_api))?;
         if let Some(Ids { vendor, device, subsystem_vendor, subsystem_device }) = &self.pci {
             write!(f, ", PCI {vendor:04x}:{device:04x}")?;
             write!(f, ", subsystem {subsystem_vendor:04x}:{subsystem_device:04x}")?;

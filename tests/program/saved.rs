@@ -113,7 +113,7 @@ fn a_state_of_another_kind_of_device_is_refused() {
     let error = complaint(&["--sim", "restore", &single, text(&file)]);
     let both = "PCI 4348:3253, subsystem 4348:3253";
     let expected = format!(
-        "{} is the state of a mtty-2 (vfio-pci, {both}), and {single} is a mtty-1 (vfio-pci, {both}): \
+        "{} is the state of a device of type mtty-2 (vfio-pci, {both}), and {single} is of type mtty-1 (vfio-pci, {both}): \
          restore it to a device of the same type",
         file.display()
     );

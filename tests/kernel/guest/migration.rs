@@ -61,7 +61,7 @@ fn migration_to_another_type_or_from_a_bad_file_leaves_the_card_alone() {
     poke(&source, "0", "7", "0x77");
     poke(&target, "0", "7", "0x66");
     let error = complaint(&["restore", &target.uuid, text(&file)]);
-    assert!(error.contains("is the state of a mtty-2"), "{error}");
+    assert!(error.contains("is the state of a device of type mtty-2"), "{error}");
 
     let mut bytes = fs::read(&file).unwrap();
     let length = bytes.len();

@@ -27,7 +27,8 @@ pub struct MigrationState(pub u32);
 macro_rules! states {
     ($($(#[$doc:meta])* $name:ident = $value:ident;)*) => {
         impl MigrationState {
-            $($(#[$doc])* pub const $name: Self = Self(sys::$value);)*
+            $($(#[$doc])* pub const $name: Self =
+                Self(sys::$value);)*
 
             /// The state's name, as in the kernel's header; `None` for one that this crate does not
             /// know.
