@@ -106,7 +106,15 @@ fn migration_is_announced_with_what_it_can_and_how_much_there_will_be() {
         assert_eq!(migration.flags(), all);
         assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
         assert_eq!(migration.data_size().unwrap(), Some(size));
-        assert_eq!(save(&device).len() as u64, size);
+        let data = save(&device);
+        assert_eq!(data.len() as u64, size);
+        // Magic, version 1.0, number of ports, no flags; then a port that was never used.
+        let ports = if size == 60 { 1 } else { 2 };
+        assert_eq!(data[..8], 0x7e9d_0989_8c3e_2c4e_u64.to_ne_bytes());
+        assert_eq!(data[8..HEADER], [1, 0, 0, 0, 0, 0, 0, 0, ports, 0, 0, 0, 0, 0, 0, 0]);
+        let mut port = [0; 36];
+        port[33] = 16;
+        assert_eq!(data[HEADER..HEADER + 36], port);
     }
 }
 

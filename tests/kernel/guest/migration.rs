@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use mdev_bus::Bus;
 use serde_json::json;
+use vfio_common::migration::MigrationState;
 
 use crate::machine::{self, Created, complaint};
 
@@ -75,4 +77,27 @@ fn migration_to_another_type_or_from_a_bad_file_leaves_the_card_alone() {
     let other = Created::new("mdpy", "mdpy-xga");
     let error = complaint(&["save", &other.uuid, text(&file)]);
     assert!(error.contains("cannot be migrated"), "{error}");
+}
+
+#[test]
+fn migration_that_a_killed_program_left_behind_is_cleared_up_and_told() {
+    let card = Created::new("mtty", "mtty-2");
+    poke(&card, "0", "7", "0x5a");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("card.state");
+    for left_in in [MigrationState::STOP_COPY, MigrationState::RESUMING] {
+        let bus = Bus::builder().build().unwrap();
+        let device = bus.open(&card.uuid.parse().unwrap()).unwrap();
+        // Closed where it is, as when the program is killed.
+        drop(device.migration().unwrap().unwrap().go_to(left_in).unwrap());
+        drop((device, bus));
+        let ran = machine::run(&["save", &card.uuid, text(&file)]);
+        let told = format!(
+            "mdevbus: {} was left in migration state {left_in} and is now back in RUNNING\n",
+            card.uuid
+        );
+        assert_eq!((ran.status, ran.stderr), (0, told));
+        assert_eq!(peek(&card, "0", "7"), "0x5a");
+        assert_eq!(machine::run(&["restore", &card.uuid, text(&file)]).stderr, "");
+    }
 }

@@ -69,8 +69,9 @@ impl Migration {
     /// and `RESUMING`. From `PRE_COPY` to `STOP_COPY` the data that is already there goes on. Other
     /// states end the transfer: leaving `RESUMING` loads the data.
     ///
-    /// To break off in `RESUMING`, use [`Migration::recover`]: data that is not complete must not be
-    /// loaded.
+    /// To break off in `RESUMING`, use [`Migration::recover`]. Data that is not complete must not be
+    /// loaded, and a kernel driver may load what it refused: `mtty` of Linux 6.12 does after a write
+    /// that failed with `EFAULT`.
     ///
     /// # Errors
     /// [`MigrationError::Step`] when the kernel refuses; it may have gone a part of the way, and the

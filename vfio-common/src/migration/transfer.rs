@@ -12,12 +12,13 @@ impl Migration {
     /// `progress` is called with the bytes so far, after each piece. Returns the bytes in all.
     ///
     /// The device is back in `RUNNING` afterwards, also after an error or a panic of `out` or
-    /// `progress`; if the kernel does not bring it back, the error says where it is.
+    /// `progress`; if the kernel does not bring it back, the error says where it is. A device that
+    /// fails on the way and goes to `ERROR` is reset, for nothing else leads out.
     ///
     /// # Errors
     /// [`MigrationError::NotRunning`] when the device is not in `RUNNING`, and then nothing was done;
-    /// [`MigrationError::Step`], [`MigrationError::NoData`] and [`MigrationError::ReadDevice`] when
-    /// the kernel fails; [`MigrationError::Store`] when `out` fails.
+    /// [`MigrationError::Step`], [`MigrationError::NoData`], [`MigrationError::ReadDevice`] and
+    /// [`MigrationError::BrokenOff`] when the kernel fails; [`MigrationError::Store`] when `out` fails.
     pub fn save(
         &self,
         out: &mut impl Write,
@@ -53,8 +54,8 @@ impl Migration {
     /// # Errors
     /// [`MigrationError::NotRunning`] when the device is not in `RUNNING`, and then nothing was done;
     /// [`MigrationError::Fetch`] when `from` fails; [`MigrationError::Refused`] when the device does
-    /// not take the data; [`MigrationError::Step`] and [`MigrationError::NoData`] when the kernel
-    /// fails.
+    /// not take the data; [`MigrationError::Step`], [`MigrationError::NoData`] and
+    /// [`MigrationError::BrokenOff`] when the kernel fails.
     pub fn restore(
         &self,
         from: &mut impl Read,
