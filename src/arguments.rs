@@ -62,6 +62,20 @@ pub(crate) enum Command {
     Peek(Peek),
     /// Write a register.
     Poke(Poke),
+    /// Save a device's state to a file; the device stops for the time this takes.
+    Save {
+        /// The device.
+        uuid: Address,
+        /// The file; one that is there is replaced when the new one is complete.
+        file: PathBuf,
+    },
+    /// Give a device the state that another one of its type was saved with.
+    Restore {
+        /// The device.
+        uuid: Address,
+        /// The file that `save` made.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]

@@ -4,11 +4,14 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use mdev_bus::PlugError;
+use mdev_bus::{Address, PlugError};
 use vfio_common::device::DeviceError;
+use vfio_common::migration::MigrationError;
 use vfio_common::pci_config::ConfigError;
 use vfio_common::region::RegionError;
 use vfio_common::sysfs::SysfsError;
+
+use crate::state_file::StateFileError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -38,6 +41,18 @@ pub(crate) enum Failure {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Region(RegionError),
+    #[error("{uuid} cannot be migrated: its kernel driver does not save and restore devices")]
+    NotMigratable { uuid: Address },
+    #[error(
+        "{} is the state of a device of {saved}, and {uuid} is of {found}: restore it to a device of \
+         the same type",
+        file.display()
+    )]
+    OtherKind { file: PathBuf, uuid: Address, saved: String, found: String },
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
+    #[error(transparent)]
+    StateFile(#[from] StateFileError),
     #[error("{0}: see `mdevbus show` for the regions there are")]
     NoSuchPlace(RegionError),
 }

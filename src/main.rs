@@ -5,9 +5,12 @@
 mod arguments;
 mod commands;
 mod failure;
+mod migratable;
 mod names;
+mod progress;
 mod report;
 mod session;
+mod state_file;
 mod table;
 
 use std::io::{self, IsTerminal as _, Write as _};

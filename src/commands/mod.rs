@@ -5,6 +5,8 @@ mod list;
 mod peek;
 mod poke;
 mod probe;
+mod restore;
+mod save;
 mod show;
 mod types;
 
@@ -22,5 +24,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<Report, Failur
         Command::Probe { uuid } => probe::run(session, uuid),
         Command::Peek(peek) => peek::run(session, peek),
         Command::Poke(poke) => poke::run(session, poke),
+        Command::Save { uuid, file } => save::run(session, uuid, file),
+        Command::Restore { uuid, file } => restore::run(session, uuid, file),
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod mistakes;
+mod saved;
 mod software;
 mod trees;
 

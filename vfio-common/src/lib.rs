@@ -12,6 +12,7 @@
 //! | [`device`] | an open device, and the [`Backend`](device::Backend) behind it |
 //! | [`region`] | a device's regions: what is mapped of them, and access |
 //! | [`pci_config`] | PCI configuration space |
+//! | [`migration`] | a device's inner state: saved, and restored to another device |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
 //!
 //! ```
@@ -46,6 +47,7 @@ mod uapi;
 
 pub mod bus;
 pub mod device;
+pub mod migration;
 pub mod pci_config;
 pub mod region;
 pub mod route;

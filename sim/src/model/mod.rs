@@ -13,6 +13,7 @@ mod region;
 
 use std::fmt::Debug;
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceInfo, IrqInfo};
@@ -78,6 +79,26 @@ pub trait Model: Debug + Send + 'static {
     /// What the program is to see.
     fn write(&mut self, board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         board.write(region, offset, bytes)
+    }
+
+    /// `VFIO_DEVICE_FEATURE`, as [`Backend::feature`](vfio_common::device::Backend::feature); by
+    /// default there are no features.
+    ///
+    /// # Errors
+    /// `ENOTTY` for a feature that the device does not have.
+    fn feature(&mut self, board: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        let _ = (board, flags, data);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE`; by default the device does not migrate. The descriptor
+    /// is any that the program can read or write: a pipe, or a file in memory.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device cannot migrate, `EINVAL` when it cannot go to the state.
+    fn set_migration_state(&mut self, board: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
+        let _ = (board, state);
+        Err(failed(Errno::NOTTY))
     }
 
     /// `VFIO_DEVICE_RESET`; by default the device has none.

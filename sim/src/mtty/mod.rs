@@ -1,14 +1,17 @@
 //! The kernel's sample serial card, `samples/vfio-mdev/mtty.c`, as it behaves on Linux 6.12.
 
 mod config;
+mod migration;
 mod port;
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
 
 use self::config::Config;
+use self::migration::Migration;
 use self::port::Port;
 use crate::errno::failed;
 use crate::model::{Board, Layout, Model, RegionModel};
@@ -29,10 +32,16 @@ const MSI: u32 = 1;
 /// does not: bytes of a wider register access behind the first, and the byte of an empty FIFO, read
 /// 0; accesses past a port's 8 registers, past byte 0x100 of configuration space, and to regions
 /// without size are `EFAULT`.
+///
+/// It migrates, as the kernel driver does from Linux 6.7. The data of a migration is in a file in
+/// memory, so what the kernel driver says at a write (`ENOMEM` for too much data, `EFAULT` for another
+/// header) is said here when the state `RESUMING` is left, and a read after the end of the transfer
+/// gives 0 bytes, not `ENODEV`.
 #[derive(Debug)]
 pub struct Mtty {
     config: Config,
     ports: Vec<Port>,
+    migration: Migration,
     /// The kernel driver takes the number of interrupts from its last answer to
     /// `VFIO_DEVICE_GET_INFO`.
     irqs: u32,
@@ -42,13 +51,22 @@ impl Mtty {
     /// The type `mtty-1`.
     #[must_use]
     pub fn single_port() -> Self {
-        Self { config: Config::new(1), ports: vec![Port::new()], irqs: 0 }
+        Self::with_ports(1)
     }
 
     /// The type `mtty-2`.
     #[must_use]
     pub fn dual_port() -> Self {
-        Self { config: Config::new(2), ports: vec![Port::new(), Port::new()], irqs: 0 }
+        Self::with_ports(2)
+    }
+
+    fn with_ports(count: u8) -> Self {
+        Self {
+            config: Config::new(count),
+            ports: (0..count).map(|_| Port::new()).collect(),
+            migration: Migration::default(),
+            irqs: 0,
+        }
     }
 
     fn port(&mut self, region: u32) -> io::Result<&mut Port> {
@@ -111,8 +129,17 @@ impl Model for Mtty {
         Ok(())
     }
 
+    fn feature(&mut self, _board: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        self.migration.feature(flags, data, &self.ports)
+    }
+
+    fn set_migration_state(&mut self, _board: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
+        self.migration.go_to(state, &mut self.ports)
+    }
+
     /// It only ends a migration.
     fn reset(&mut self, _board: &Board) -> io::Result<()> {
+        self.migration.reset();
         Ok(())
     }
 }

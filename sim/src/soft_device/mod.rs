@@ -4,6 +4,7 @@ mod counters;
 mod pieces;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
@@ -136,6 +137,16 @@ impl Backend for SoftDevice {
             return Err(failed(Errno::INVAL));
         }
         self.board.map(offset, length, protection)
+    }
+
+    fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        self.calls.ioctls.add();
+        self.model().feature(&self.board, flags, data)
+    }
+
+    fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
+        self.calls.ioctls.add();
+        self.model().set_migration_state(&self.board, state)
     }
 
     fn reset(&self) -> io::Result<()> {

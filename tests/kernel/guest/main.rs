@@ -10,6 +10,7 @@
 
 mod life;
 mod machine;
+mod migration;
 mod program;
 mod refusals;
 mod routes;

@@ -168,10 +168,10 @@ impl Device {
     }
 }
 
-fn is_invalid(error: &io::Error) -> bool {
+pub(super) fn is_invalid(error: &io::Error) -> bool {
     is_errno(error, Errno::INVAL)
 }
 
-fn is_errno(error: &io::Error, errno: Errno) -> bool {
+pub(super) fn is_errno(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
 }

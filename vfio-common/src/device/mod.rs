@@ -2,12 +2,14 @@
 
 mod backend;
 mod error;
+mod feature;
 mod handle;
 mod info;
 mod irq;
 
 pub use backend::Backend;
 pub use error::DeviceError;
+pub use feature::{Feature, FeatureError, FeatureUse};
 pub use handle::{Device, ResetOutcome};
 pub use info::{DeviceFlags, DeviceInfo};
 pub use irq::{IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};

@@ -1,0 +1,126 @@
+//! Reading the file.
+
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::Path;
+
+use crc32fast::Hasher;
+
+use super::{CHECKSUM, FIXED, Fault, Identity, LONGEST_IDENTITY, MAGIC, StateFileError, VERSION};
+
+/// A file that was read once from end to end and is right.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    file: File,
+    identity: Identity,
+    start: u64,
+    length: u64,
+}
+
+impl Saved {
+    pub(crate) fn open(path: &Path) -> Result<Self, StateFileError> {
+        let opened = File::open(path).map_err(Wrong::Io).and_then(check);
+        opened.map_err(|wrong| match wrong {
+            Wrong::Io(source) => StateFileError::Read { file: path.to_owned(), source },
+            Wrong::Fault(fault) => StateFileError::Faulty { file: path.to_owned(), fault },
+        })
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Bytes of the data.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The data, from its beginning.
+    pub(crate) fn data(&mut self) -> io::Result<impl Read> {
+        self.file.seek(SeekFrom::Start(self.start))?;
+        Ok((&self.file).take(self.length))
+    }
+}
+
+enum Wrong {
+    Io(io::Error),
+    Fault(Fault),
+}
+
+impl From<io::Error> for Wrong {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+fn check(mut file: File) -> Result<Saved, Wrong> {
+    let found = file.metadata()?.len();
+    let truncated = |whole: u64| Fault::Truncated { found, whole };
+
+    let mut fixed = Vec::new();
+    (&mut file).take(FIXED as u64).read_to_end(&mut fixed)?;
+    if !fixed.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic) {
+        return Err(Fault::Foreign.into());
+    }
+    // Magic, version and length of the identity.
+    let [_, _, version, identity] = fixed.as_chunks::<4>().0 else {
+        return Err(truncated(FIXED as u64).into());
+    };
+    let version = u32::from_le_bytes(*version);
+    if version != VERSION {
+        return Err(Fault::Version { found: version, known: VERSION }.into());
+    }
+    let identity_length = u32::from_le_bytes(*identity);
+    if identity_length > LONGEST_IDENTITY {
+        return Err(Fault::Damaged.into());
+    }
+    let start = (FIXED as u64).saturating_add(u64::from(identity_length)).saturating_add(8);
+
+    let mut rest = Vec::new();
+    (&mut file).take(start.saturating_sub(FIXED as u64)).read_to_end(&mut rest)?;
+    let Some((identity, length)) = rest.split_last_chunk::<8>().filter(|(identity, _)| {
+        u32::try_from(identity.len()).is_ok_and(|length| length == identity_length)
+    }) else {
+        return Err(truncated(start.saturating_add(CHECKSUM)).into());
+    };
+    let length = u64::from_le_bytes(*length);
+    let whole = start.checked_add(length).and_then(|end| end.checked_add(CHECKSUM));
+    match whole {
+        None => return Err(Fault::Damaged.into()),
+        Some(whole) if found < whole => return Err(truncated(whole).into()),
+        Some(whole) if found > whole => {
+            return Err(Fault::TooLong { extra: found.saturating_sub(whole) }.into());
+        }
+        Some(_) => {}
+    }
+
+    let mut hasher = Hasher::new();
+    hasher.update(&fixed);
+    hasher.update(&rest);
+    hash(&mut (&mut file).take(length), &mut hasher)?;
+    let mut checksum = [0; 4];
+    file.read_exact(&mut checksum)?;
+    if u32::from_le_bytes(checksum) != hasher.finalize() {
+        return Err(Fault::Damaged.into());
+    }
+    let identity = serde_json::from_slice(identity).map_err(|_| Fault::Damaged)?;
+    Ok(Saved { file, identity, start, length })
+}
+
+fn hash(from: &mut impl Read, hasher: &mut Hasher) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => hasher.update(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
