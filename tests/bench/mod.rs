@@ -4,11 +4,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mdev_bus::{Address, Builder, Bus};
 use uuid::Uuid;
 use vfio_common::device::Device;
+use vfio_common::iommu::AddressSpace;
+use vfio_common::route::{Opener, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
@@ -68,6 +71,26 @@ impl Bench {
         match self {
             Self::Software(machine) => builder.opener(machine.opener()),
             Self::Kernel => builder,
+        }
+    }
+
+    /// An opener, and the address space that the devices share which it opens.
+    pub(crate) fn address_space(&self) -> (Arc<dyn Opener>, AddressSpace) {
+        match self {
+            Self::Software(machine) => (machine.opener(), machine.address_space()),
+            Self::Kernel => {
+                let vfio = Vfio::new(self.host());
+                let space = vfio.address_space().unwrap();
+                (Arc::new(vfio), space)
+            }
+        }
+    }
+
+    /// An address space without devices, of the kernel's other kind; software has none.
+    pub(crate) fn ioas(&self) -> Option<AddressSpace> {
+        match self {
+            Self::Software(_) => None,
+            Self::Kernel => Some(AddressSpace::new_ioas(&self.host()).unwrap()),
         }
     }
 

@@ -10,13 +10,14 @@ use super::error::OpenStep;
 use super::group::Group;
 use super::{OpenError, Opener, Target};
 use crate::device::{Backend, Device, DeviceInfo, IrqInfo, IrqRequest};
+use crate::iommu::AddressSpace;
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 use crate::sysfs::Host;
 use crate::uapi::DeviceFd;
 
 /// Opens devices through the kernel's VFIO, by group and container. All devices that one `Vfio` opens
-/// share one container, which is open as long as one of them is. There is no limit to the number of
+/// share one container, which is open as long as one of them or its address space is. There is no limit to the number of
 /// groups.
 ///
 /// ```no_run
@@ -41,6 +42,15 @@ impl Vfio {
     #[must_use]
     pub fn new(host: Host) -> Self {
         Self { host, container: Mutex::default() }
+    }
+
+    /// The address space that all devices share which this `Vfio` opens. It keeps the container open,
+    /// and takes mappings as long as one of these devices is open; see [`AddressSpace`].
+    ///
+    /// # Errors
+    /// [`OpenError`] when the container cannot be opened.
+    pub fn address_space(&self) -> Result<AddressSpace, OpenError> {
+        Ok(self.container()?.address_space())
     }
 
     fn container(&self) -> Result<Arc<Container>, OpenError> {
