@@ -27,13 +27,10 @@ impl DmaMemory {
     ///
     /// # Safety
     /// From now until it is unmapped from every address space that it is mapped into by this value:
-    /// - the bytes stay mapped in this process, and are used for nothing else, unless all that devices
-    ///   may do with them is allowed for other reasons;
+    /// - the bytes stay mapped in this process, and no memory that is used for anything else comes to lie
+    ///   at their addresses: devices use whatever is there, also if nothing was when it was mapped;
     /// - no Rust reference to them exists while devices may write them, and no mutable one while devices
-    ///   may read them. Memory of the heap and the stack, and of values, is not suitable.
-    ///
-    /// Memory that the process does not have, in parts or at all, may be named only if nothing is mapped
-    /// there later: software that does not look finds whatever is there when a device uses it.
+    ///   may read them. Memory of values, on the heap or the stack, is not suitable.
     #[must_use]
     pub unsafe fn new(start: *mut u8, length: u64) -> Self {
         Self { start, length }
@@ -150,8 +147,8 @@ impl Lent {
 
 impl Drop for Lent {
     /// The memory goes after this, with the view, if nobody can reach it: the ledger has the mapping as
-    /// long as the kernel may have it, for it is taken out only after the kernel said that nothing is
-    /// mapped there.
+    /// long as the kernel may have it, for it is taken out only after the kernel said that it unmapped
+    /// all its bytes.
     fn drop(&mut self) {
         if self.process != std::process::id() {
             // The parent's mapping stays. Freed here is the child's view of the memory only.

@@ -35,6 +35,7 @@
 //!   is ever made.
 
 mod access;
+mod attach;
 mod backend;
 mod buffer;
 mod dma;
@@ -47,11 +48,12 @@ mod space;
 mod type1;
 
 pub use access::{DeviceAccess, DmaMapping, IovaRange};
+pub use attach::{Attach, Attachment};
 pub use backend::{Iommu, IommuProperties};
 pub use buffer::{BufferError, DmaBuffer, DmaBufferBuilder};
 pub use dma::DmaMemory;
 pub use error::{Aligned, DmaError};
 pub use memory::Pages;
-pub use space::{AddressSpace, Attach, Attachment};
+pub use space::AddressSpace;
 
 pub(crate) use type1::Type1;

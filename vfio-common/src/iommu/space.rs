@@ -8,7 +8,8 @@ use super::explain::Attempt;
 use super::ioas::Ioas;
 use super::ledger::{Key, Ledger};
 use super::{
-    Aligned, DeviceAccess, DmaError, DmaMapping, DmaMemory, Iommu, IommuProperties, IovaRange,
+    Aligned, Attach, DeviceAccess, DmaError, DmaMapping, DmaMemory, Iommu, IommuProperties,
+    IovaRange,
 };
 use crate::sysfs::Host;
 use crate::uapi::IommuFd;
@@ -23,9 +24,10 @@ use crate::uapi::IommuFd;
 /// still there keeps its memory and says that it is not mapped any more. A device that is opened later
 /// finds an empty address space. An IOAS keeps its mappings without devices.
 ///
-/// In a container that has mediated devices only, the kernel notes mappings without looking at the
-/// memory: pages are locked when the device's driver asks for them. Errors for memory that cannot be
-/// locked then come later, as failures of the device, with `RLIMIT_MEMLOCK exceeded` in the kernel log.
+/// If no device in it has an IOMMU of its own, because kernel drivers make them up, the kernel notes
+/// mappings without looking at the memory: pages are locked when such a driver asks for them. Memory that
+/// cannot be locked is then a failure of the device later on, with `RLIMIT_MEMLOCK exceeded` in the kernel
+/// log.
 ///
 /// Kernel sources: `drivers/vfio/vfio_iommu_type1.c`, `drivers/iommu/iommufd/ioas.c`.
 #[derive(Debug, Clone)]
@@ -36,7 +38,7 @@ pub struct AddressSpace {
 }
 
 #[derive(Debug)]
-struct Core {
+pub(super) struct Core {
     iommu: Box<dyn Iommu>,
     ioas: Option<u32>,
     state: Mutex<State>,
@@ -49,18 +51,6 @@ struct State {
     attached: Option<usize>,
     /// What can be mapped. Forgotten when devices come and go, which changes it.
     properties: Option<Arc<IommuProperties>>,
-}
-
-/// Tells an address space that devices come and go, for those that lose their mappings with the last.
-#[derive(Debug, Clone)]
-pub struct Attach {
-    core: Arc<Core>,
-}
-
-/// A device in an address space, until it is dropped.
-#[derive(Debug)]
-pub struct Attachment {
-    core: Arc<Core>,
 }
 
 /// Where a mapping goes.
@@ -177,7 +167,7 @@ impl AddressSpace {
         Ok(self.properties()?.ranges.clone())
     }
 
-    /// The page sizes of the IOMMU in bytes, one bit each: 0x4020_1000 is 4 KiB, 2 MiB and 1 GiB. Where
+    /// The page sizes of the IOMMU in bytes, one bit each: `0x4020_1000` is 4 KiB, 2 MiB and 1 GiB. Where
     /// the kernel tells only the smallest, as for an IOAS, all bits above it are set.
     ///
     /// # Errors
@@ -297,7 +287,10 @@ impl Core {
         found.ranges.retain(|range| range.first <= end);
         found.ranges.iter_mut().for_each(|range| range.last = range.last.min(end));
         let found = Arc::new(found);
-        state.properties = Some(found.clone());
+        // Nobody tells when the devices of the others change.
+        if state.attached.is_some() {
+            state.properties = Some(found.clone());
+        }
         Ok(found)
     }
 
@@ -332,7 +325,7 @@ impl Core {
         }
     }
 
-    fn attach(&self) {
+    pub(super) fn attach(&self) {
         let mut state = self.state();
         state.attached = state.attached.map(|attached| attached.saturating_add(1));
         state.properties = None;
@@ -341,7 +334,7 @@ impl Core {
     /// Takes one off. Before the last leaves, everything is unmapped, whatever the kernel would do by
     /// itself: it keeps the mappings if another process has a share in the address space. What cannot
     /// be unmapped stays in the ledger, and with it the memory.
-    fn detach(&self, leave: impl FnOnce()) {
+    pub(super) fn detach(&self, leave: impl FnOnce()) {
         let mut state = self.state();
         state.attached = state.attached.map(|attached| attached.saturating_sub(1));
         state.properties = None;
@@ -352,29 +345,6 @@ impl Core {
         }
         // Nobody may map while the kernel forgets its IOMMU.
         leave();
-    }
-}
-
-impl Attach {
-    /// A device comes; it goes when the value is dropped.
-    #[must_use]
-    pub fn device(&self) -> Attachment {
-        self.core.attach();
-        Attachment { core: self.core.clone() }
-    }
-
-    pub(crate) fn attach(&self) {
-        self.core.attach();
-    }
-
-    pub(crate) fn detach(&self, leave: impl FnOnce()) {
-        self.core.detach(leave);
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        self.core.detach(|| ());
     }
 }
 
