@@ -65,7 +65,8 @@ pub(super) enum Place {
 }
 
 impl AddressSpace {
-    /// An address space over software that can be mapped into at any time.
+    /// An address space over software that can be mapped into at any time. What can be mapped is asked
+    /// once, and again after an error.
     #[must_use]
     pub fn new(iommu: impl Iommu + 'static) -> Self {
         Self::with(Box::new(iommu), None, None)
@@ -287,8 +288,8 @@ impl Core {
         found.ranges.retain(|range| range.first <= end);
         found.ranges.iter_mut().for_each(|range| range.last = range.last.min(end));
         let found = Arc::new(found);
-        // Nobody tells when the devices of the others change.
-        if state.attached.is_some() {
+        // Nobody tells when the devices of an IOAS change.
+        if self.ioas.is_none() {
             state.properties = Some(found.clone());
         }
         Ok(found)

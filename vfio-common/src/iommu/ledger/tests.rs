@@ -5,13 +5,15 @@ use proptest::prelude::*;
 use super::*;
 
 const SIZE: u64 = 64;
+const BYTES: usize = 64;
 const ACCESS: DeviceAccess = DeviceAccess::READ;
 
 /// For each byte of a small space, the first byte of the mapping that it is in.
-type Model = [Option<u64>; SIZE as usize];
+type Model = [Option<u64>; BYTES];
 
 fn bytes(range: IovaRange) -> std::ops::RangeInclusive<usize> {
-    range.first as usize..=range.last as usize
+    let at = |at| usize::try_from(at).unwrap();
+    at(range.first)..=at(range.last)
 }
 
 fn range() -> impl Strategy<Value = IovaRange> {
@@ -71,7 +73,7 @@ proptest! {
                 _ => ranges.push(IovaRange { first: at, last: at }),
             }
         }
-        let (mut ledger, mut model) = (Ledger::default(), [None; SIZE as usize]);
+        let (mut ledger, mut model) = (Ledger::default(), [None; BYTES]);
         let mut keys = Vec::new();
         for step in steps {
             match step {
