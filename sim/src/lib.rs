@@ -113,13 +113,15 @@
 //!
 //! # What it does not do
 //!
-//! There is no IOMMU, no interrupt is delivered, and no uevent is sent. A write to `create` or
-//! `remove` in the tree creates and removes nothing: use the machine's methods.
+//! Its IOMMU notes what is mapped, and no model makes DMA. No interrupt is delivered, and no uevent is
+//! sent. A write to `create` or `remove` in the tree creates and removes nothing: use the machine's
+//! methods.
 
 #![forbid(unsafe_code)]
 
 mod errno;
 mod fault;
+mod iommu;
 mod machine;
 pub mod mdevtest;
 pub mod model;
@@ -128,5 +130,6 @@ mod soft_device;
 pub mod tree;
 
 pub use fault::{Faults, Faulty};
+pub use iommu::SoftIommu;
 pub use machine::{Machine, SimError};
 pub use soft_device::{Counters, SoftDevice};

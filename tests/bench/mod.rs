@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use mdev_bus::{Address, Builder, Bus};
 use uuid::Uuid;
 use vfio_common::device::Device;
-use vfio_common::route::{Route, Vfio};
+use vfio_common::iommu::AddressSpace;
+use vfio_common::route::{Opener, Route, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
@@ -78,6 +79,34 @@ impl Bench {
             Self::Kernel(route) => {
                 builder.opener(Arc::new(Vfio::new(Host::system()).route(*route)))
             }
+        }
+    }
+
+    /// An opener, and the address space that the devices share which it opens.
+    pub(crate) fn address_space(&self) -> (Arc<dyn Opener>, AddressSpace) {
+        match self {
+            Self::Software(machine) => (machine.opener(), machine.address_space()),
+            Self::Kernel(route) => {
+                let vfio = Vfio::new(self.host()).route(*route);
+                let space = vfio.address_space().unwrap();
+                (Arc::new(vfio), space)
+            }
+        }
+    }
+
+    /// What the kernel calls that address space; software is like a container.
+    pub(crate) fn address_space_kind(&self) -> &'static str {
+        match self {
+            Self::Kernel(Route::Cdev) => "ioas",
+            _ => "container",
+        }
+    }
+
+    /// An address space of its own, without devices; software has none.
+    pub(crate) fn ioas(&self) -> Option<AddressSpace> {
+        match self {
+            Self::Software(_) => None,
+            Self::Kernel(_) => Some(AddressSpace::new_ioas(&self.host()).unwrap()),
         }
     }
 

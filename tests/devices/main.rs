@@ -8,6 +8,7 @@ use drivers as _;
 
 #[path = "../bench/mod.rs"]
 mod bench;
+mod dma;
 mod lifecycle;
 mod migration;
 mod mtty;

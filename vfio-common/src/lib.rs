@@ -10,6 +10,7 @@
 //! | [`sysfs`] | reading sysfs below a root that can be moved |
 //! | [`route`] | from a name to an open device: IOMMU groups and containers |
 //! | [`device`] | an open device, and the [`Backend`](device::Backend) behind it |
+//! | [`iommu`] | the memory that devices reach: address spaces and DMA buffers |
 //! | [`region`] | a device's regions: what is mapped of them, and access |
 //! | [`pci_config`] | PCI configuration space |
 //! | [`migration`] | a device's inner state: saved, and restored to another device |
@@ -39,7 +40,9 @@
 //! - No access leaves its region, mapped or not, and no reference to device memory is ever made.
 //! - Descriptors are close-on-exec. A child of `fork` without `exec` holds them, and with them the
 //!   device.
-//! - `unsafe` is in two modules, `mmio` and `uapi`, and in no public interface.
+//! - Memory that devices reach is freed only after it is out of their reach.
+//! - `unsafe` is in three modules, `mmio`, `uapi` and `iommu::dma`, and in a public interface only where
+//!   memory of the caller is mapped for devices.
 
 mod mapping;
 mod mmio;
@@ -47,6 +50,7 @@ mod uapi;
 
 pub mod bus;
 pub mod device;
+pub mod iommu;
 pub mod migration;
 pub mod pci_config;
 pub mod region;

@@ -52,6 +52,12 @@ impl View {
         })
     }
 
+    /// All of a mapping.
+    pub(crate) fn whole(mapping: Arc<Mapping>) -> Self {
+        let writable = mapping.protection() == Protection::ReadWrite;
+        Self { start: mapping.start(), length: mapping.len(), writable, mapping }
+    }
+
     /// A part of this view; `None` when it is not wholly inside.
     pub(crate) fn part(&self, range: Range<usize>) -> Option<Self> {
         let length = range.end.checked_sub(range.start)?;

@@ -9,12 +9,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
+use vfio_common::iommu::{AddressSpace, Attach};
 use vfio_common::route::Opener;
 use vfio_common::sysfs::Host;
 
 use self::builtin::{Builtin, Pool, Pools};
 use crate::errno::failed;
 use crate::fault::Faults;
+use crate::iommu::SoftIommu;
 use crate::model::Model;
 use crate::soft_device::SoftDevice;
 use crate::tree::{MdevDevice, Tree, TreeError};
@@ -58,6 +60,8 @@ pub struct Machine {
 struct Shared {
     tree: Tree,
     faults: Arc<Faults>,
+    space: AddressSpace,
+    attach: Attach,
     state: Mutex<State>,
 }
 
@@ -90,7 +94,10 @@ impl Machine {
     /// A machine with this tree. What is in it already has no device behind it.
     #[must_use]
     pub fn with_tree(tree: Tree) -> Self {
-        let shared = Shared { tree, faults: Arc::default(), state: Mutex::default() };
+        let faults = Arc::new(Faults::new());
+        let iommu = SoftIommu::new(faults.clone());
+        let (space, attach) = AddressSpace::with_devices(iommu);
+        let shared = Shared { tree, faults, space, attach, state: Mutex::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -134,6 +141,13 @@ impl Machine {
     #[must_use]
     pub fn opener(&self) -> Arc<dyn Opener> {
         Arc::new(self.clone())
+    }
+
+    /// The address space that all its devices share. It behaves as that of a container that has only
+    /// mediated devices: see [`SoftIommu`]. No model makes DMA.
+    #[must_use]
+    pub fn address_space(&self) -> AddressSpace {
+        self.shared.space.clone()
     }
 
     /// Creates a device of a type that the machine knows, as a write of `uuid` to the type's `create`
@@ -257,8 +271,8 @@ impl Machine {
     }
 
     /// Lets the `n`-th call from now fail with error number `errno`, once, whichever device it goes
-    /// to; 1 is the next call. Calls are those of [`Backend`](vfio_common::device::Backend), and
-    /// the opening of a device. It replaces what was said before, and 0 takes it back.
+    /// to; 1 is the next call. Calls are those of [`Backend`](vfio_common::device::Backend) and of
+    /// [`Iommu`](vfio_common::iommu::Iommu), and the opening of a device. It replaces what was said before, and 0 takes it back.
     pub fn fail_call(&self, n: u64, errno: i32) {
         self.shared.faults.fail_call(n, errno);
     }

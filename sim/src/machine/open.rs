@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use vfio_common::device::Device;
+use vfio_common::iommu::Attachment;
 use vfio_common::route::{OpenError, OpenStep, Opener, Target};
 
 use super::Machine;
@@ -29,7 +30,8 @@ impl Opener for Machine {
             entry.open = entry.open.saturating_add(1);
             entry.device.clone()
         };
-        let open = Open { machine: self.clone(), name: device() };
+        let attachment = self.shared.attach.device();
+        let open = Open { machine: self.clone(), name: device(), _attachment: attachment };
         let backend = Faulty::new(soft, self.shared.faults.clone()).holding(open);
         Ok(Device::new(target.name.as_str(), Arc::new(backend))?)
     }
@@ -39,6 +41,7 @@ impl Opener for Machine {
 struct Open {
     machine: Machine,
     name: String,
+    _attachment: Attachment,
 }
 
 impl Drop for Open {

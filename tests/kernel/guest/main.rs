@@ -8,6 +8,7 @@
 )]
 #![forbid(unsafe_code)]
 
+mod dma;
 mod life;
 mod machine;
 mod migration;

@@ -59,6 +59,7 @@ impl Cdev {
             fd.bind(&ioas.fd).map_err(failed(bind))?;
             let attach = OpenStep::AttachIoas { device: device.to_owned() };
             fd.attach(ioas.id).map_err(failed(attach))?;
+            ioas.attach.attach();
             Ok(Self { device_number: number.0, fd: Some(fd), ioas: ioas.clone() })
         })?;
         let same = Arc::ptr_eq(&cdev.ioas, &ioas);
@@ -72,7 +73,9 @@ impl Cdev {
 
 impl Drop for Cdev {
     fn drop(&mut self) {
-        // The device leaves its address space when it closes.
-        OPEN.release(self.device_number, || drop(self.fd.take()));
+        OPEN.release(self.device_number, || {
+            // The device leaves its address space when it closes.
+            self.ioas.attach.detach(|| drop(self.fd.take()));
+        });
     }
 }

@@ -1,10 +1,11 @@
 //! A container: the IOMMU address space that groups are attached to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::OpenStep;
 use super::{Nodes, OpenError, node};
+use crate::iommu::{AddressSpace, Attach, Type1};
 use crate::sysfs::Host;
 use crate::uapi::{ContainerFd, GroupFd};
 
@@ -14,7 +15,10 @@ const API_VERSION: i32 = 0;
 /// An open container with the type 1 version 2 IOMMU.
 #[derive(Debug)]
 pub(super) struct Container {
-    fd: ContainerFd,
+    fd: Arc<ContainerFd>,
+    space: AddressSpace,
+    /// Tells the address space of groups that come and go.
+    attach: Attach,
     /// Number of groups attached. The kernel takes an IOMMU only once the first is attached, and
     /// forgets it when the last one leaves.
     attached: Mutex<usize>,
@@ -24,7 +28,7 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) fn open(nodes: &dyn Nodes, host: &Host) -> Result<Self, OpenError> {
-        let fd = ContainerFd::new(node::open(nodes, host, "vfio/vfio", None)?);
+        let fd = Arc::new(ContainerFd::new(node::open(nodes, host, "vfio/vfio", None)?));
         let ask = |source| OpenError::Step { step: OpenStep::AskContainer, source };
         let found = fd.api_version().map_err(ask)?;
         if found != API_VERSION {
@@ -33,12 +37,19 @@ impl Container {
         if !fd.has_type1v2().map_err(ask)? {
             return Err(OpenError::NoType1);
         }
-        Ok(Self { fd, attached: Mutex::new(0), is_spoiled: AtomicBool::new(false) })
+        let (space, attach) = AddressSpace::with_devices(Type1::new(fd.clone()));
+        let (attached, is_spoiled) = Default::default();
+        Ok(Self { fd, space, attach, attached, is_spoiled })
     }
 
     /// Whether more groups can be attached.
     pub(super) fn is_sound(&self) -> bool {
         !self.is_spoiled.load(Ordering::Relaxed)
+    }
+
+    /// Its address space, in a handle that keeps the container open.
+    pub(super) fn address_space(self: &Arc<Self>) -> AddressSpace {
+        self.space.keeping(self.clone())
     }
 
     pub(super) fn attach(&self, group: &GroupFd, number: u32) -> Result<(), OpenError> {
@@ -54,16 +65,19 @@ impl Container {
             return Err(OpenError::Step { step: OpenStep::SetIommu, source });
         }
         *attached = attached.saturating_add(1);
+        self.attach.attach();
         Ok(())
     }
 
     pub(super) fn detach(&self, group: &GroupFd, number: u32) {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = group.unset_container() {
-            // It leaves when the last descriptor of its devices closes.
-            self.is_spoiled.store(true, Ordering::Relaxed);
-            tracing::debug!(group = number, %error, "the group did not leave its container");
-        }
+        self.attach.detach(|| {
+            if let Err(error) = group.unset_container() {
+                // It leaves when the last descriptor of its devices closes.
+                self.is_spoiled.store(true, Ordering::Relaxed);
+                tracing::debug!(group = number, %error, "the group did not leave its container");
+            }
+        });
         *attached = attached.saturating_sub(1);
     }
 }

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use super::error::OpenStep;
 use super::{Nodes, OpenError, node};
+use crate::iommu::{AddressSpace, Attach};
 use crate::sysfs::Host;
 use crate::uapi::IommuFd;
 
-/// An iommufd and one address space in it.
+/// An iommufd and one address space in it, which is destroyed with its last handle.
 #[derive(Debug)]
 pub(super) struct Ioas {
     pub(super) fd: Arc<IommuFd>,
     pub(super) id: u32,
+    space: AddressSpace,
+    /// Tells the address space of devices that come and go.
+    pub(super) attach: Attach,
 }
 
 impl Ioas {
@@ -19,15 +23,12 @@ impl Ioas {
         let fd = Arc::new(IommuFd::new(node::open(nodes, host, "iommu", None)?));
         let step = OpenStep::AllocateIoas;
         let id = fd.allocate_ioas().map_err(|source| OpenError::Step { step, source })?;
-        Ok(Self { fd, id })
+        let (space, attach) = AddressSpace::of_ioas_with_devices(fd.clone(), id);
+        Ok(Self { fd, id, space, attach })
     }
-}
 
-impl Drop for Ioas {
-    fn drop(&mut self) {
-        if let Err(error) = self.fd.destroy(self.id) {
-            // It goes with the iommufd's last descriptor.
-            tracing::debug!(ioas = self.id, %error, "the address space was not destroyed");
-        }
+    /// Its address space, in a handle that keeps the iommufd open.
+    pub(super) fn address_space(self: &Arc<Self>) -> AddressSpace {
+        self.space.keeping(self.clone())
     }
 }

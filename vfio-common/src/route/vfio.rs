@@ -16,6 +16,7 @@ use super::kernel::KernelDevice;
 use super::node::ByPath;
 use super::{Nodes, OpenError, Opener, Target};
 use crate::device::Device;
+use crate::iommu::AddressSpace;
 use crate::sysfs::Host;
 use crate::uapi::DeviceFd;
 
@@ -78,11 +79,44 @@ impl Vfio {
         self
     }
 
+    /// The address space that all devices share which this `Vfio` opens by one route. It takes mappings
+    /// as long as one of these devices is open; see [`AddressSpace`].
+    ///
+    /// With [`Route::Auto`] it is the one of the devices that are open, by character device before by
+    /// group; when none is, that of the route which a device with a character device would take. Devices
+    /// that were opened by different routes are in different address spaces: force a route where that
+    /// matters.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the container or the iommufd cannot be opened.
+    pub fn address_space(&self) -> Result<AddressSpace, OpenError> {
+        match self.route {
+            Route::Group => Ok(self.container()?.address_space()),
+            Route::Cdev => Ok(self.ioas()?.address_space()),
+            Route::Auto => match (in_use(&self.ioas), in_use(&self.container)) {
+                (Some(ioas), _) => Ok(ioas.address_space()),
+                (None, Some(container)) => Ok(container.address_space()),
+                (None, None) => match self.ioas() {
+                    Err(OpenError::Node { source, .. }) if is_out_of_reach(&source) => {
+                        Ok(self.container()?.address_space())
+                    }
+                    ioas => Ok(ioas?.address_space()),
+                },
+            },
+        }
+    }
+
+    fn container(&self) -> Result<Arc<Container>, OpenError> {
+        shared(&self.container, Container::is_sound, || Container::open(&*self.nodes, &self.host))
+    }
+
+    fn ioas(&self) -> Result<Arc<Ioas>, OpenError> {
+        shared(&self.ioas, |_| true, || Ioas::open(&*self.nodes, &self.host))
+    }
+
     fn open_by_group(&self, target: &Target) -> Result<Device, OpenError> {
         let number = target.iommu_group(&self.host)?;
-        let container = shared(&self.container, Container::is_sound, || {
-            Container::open(&*self.nodes, &self.host)
-        })?;
+        let container = self.container()?;
         let group = Group::acquire(&*self.nodes, &self.host, number, container)?;
         let step = || OpenStep::GetDevice { device: target.name.clone(), group: group.number() };
         let name = CString::new(target.name.as_str())
@@ -94,8 +128,7 @@ impl Vfio {
     }
 
     fn open_by_cdev(&self, target: &Target, place: &Place) -> Result<Device, OpenError> {
-        let ioas = shared(&self.ioas, |_| true, || Ioas::open(&*self.nodes, &self.host))?;
-        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, &target.name, ioas)?;
+        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, &target.name, self.ioas()?)?;
         finish(target, KernelDevice::Cdev(cdev))
     }
 
@@ -141,6 +174,10 @@ pub fn adopt(name: &str, fd: OwnedFd) -> Result<Device, OpenError> {
 
 fn finish(target: &Target, device: KernelDevice) -> Result<Device, OpenError> {
     Ok(Device::new(target.name.as_str(), Arc::new(device))?)
+}
+
+fn in_use<T>(slot: &Mutex<Weak<T>>) -> Option<Arc<T>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
 }
 
 /// What is shared as long as somebody uses it.

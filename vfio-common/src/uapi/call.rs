@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use rustix::ioctl::opcode;
 use vfio_bindings::bindings::vfio as sys;
 
+use crate::iommu::DmaMemory;
+
 /// The number of an ioctl, in the type that the C library takes it.
 pub(super) type Request = libc::Ioctl;
 
@@ -70,6 +72,49 @@ pub(super) fn sized_opening(
     // SAFETY: the request succeeded, so by the callers' promise the kernel made this descriptor for
     // this call: nobody else owns it.
     Ok((number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// As [`sized`], for requests that let devices reach memory of this process. The address and the length
+/// of `memory` are put into the words of the struct that have these numbers.
+pub(super) fn sized_lending(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    buffer: &mut [u64],
+    [address, length]: [usize; 2],
+    memory: &DmaMemory,
+) -> io::Result<i32> {
+    for (at, value) in [(address, memory.address()), (length, memory.length())] {
+        let word = buffer.get_mut(at).ok_or(io::ErrorKind::InvalidInput)?;
+        *word = value;
+    }
+    // What devices then do with the memory is covered by the promise behind `DmaMemory`.
+    sized(fd, request, buffer)
+}
+
+/// `IOMMU_IOAS_IOVA_RANGES`: an ioctl that fills in an array beside its struct. Returns how many
+/// ranges there are, of which the first `ranges.len()` are filled in, and the alignment of addresses;
+/// more than that is the error `EMSGSIZE` with the number.
+pub(super) fn iova_ranges(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    ioas: u32,
+    ranges: &mut [[u64; 2]],
+) -> Result<(u32, u64), (u32, io::Error)> {
+    use super::argsz::halves;
+    const LENGTH: u32 = 32;
+    let count = u32::try_from(ranges.len()).unwrap_or(u32::MAX);
+    let array = ranges.as_mut_ptr().expose_provenance() as u64;
+    // size, ioas_id; num_iovas, reserved; allowed_iovas; out_iova_alignment.
+    let mut buffer = [halves(LENGTH, ioas), halves(count, 0), array, 0];
+    // SAFETY: `struct iommu_ioas_iova_ranges` has the 32 bytes of the buffer, which is aligned to 8 and
+    // initialised. The array that it points to is borrowed for the call alone and has room for `count`
+    // pairs of 64-bit numbers (`struct iommu_iova_range`), of which the kernel writes no more than
+    // that; every bit pattern is a pair.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
+    let checked = check(result);
+    let [_, count, _, alignment] = buffer;
+    let there = super::argsz::low_half(count);
+    checked.map(|_| (there, alignment)).map_err(|error| (there, error))
 }
 
 /// An ioctl whose argument is a descriptor's number, read by the kernel.
