@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mdev_bus::Bus;
+use vfio_common::diagnosis::Examination;
 use vfio_common::route::Opener;
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
@@ -27,8 +28,14 @@ impl Session {
             let (host, opener) = (machine.host(), Some(machine.opener()));
             return Ok(Self { host, json, opener, _machine: Some(machine) });
         }
-        let host = Host::new(&arguments.sysfs, &arguments.dev);
+        let host = Host::new(&arguments.sysfs, &arguments.dev).with_proc(&arguments.proc);
         Ok(Self { host, json, opener: None, _machine: None })
+    }
+
+    /// A look at the machine. Software devices have no nodes that could be wrong.
+    pub(crate) fn examination(&self) -> Examination {
+        let examination = Examination::new(self.host.clone());
+        if self.opener.is_some() { examination.without_nodes() } else { examination }
     }
 
     /// A bus of this machine, if it has one.

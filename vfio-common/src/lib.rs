@@ -13,6 +13,7 @@
 //! | [`region`] | a device's regions: what is mapped of them, and access |
 //! | [`pci_config`] | PCI configuration space |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
+//! | [`diagnosis`] | why a device does not open, before it is opened; who holds it |
 //!
 //! ```
 //! use vfio_common::route::{Opener as _, Target};
@@ -46,6 +47,7 @@ mod uapi;
 
 pub mod bus;
 pub mod device;
+pub mod diagnosis;
 pub mod pci_config;
 pub mod region;
 pub mod route;

@@ -35,7 +35,8 @@ impl Group {
         container: impl FnOnce() -> Result<Arc<Container>, OpenError>,
     ) -> Result<Arc<Self>, OpenError> {
         let node = host.device_node(&format!("vfio/{number}"));
-        let device_number = node::device_number(&node)?;
+        let explained = |error: OpenError| error.explained(host, number);
+        let device_number = node::device_number(&node).map_err(explained)?;
         node::check_group(host, number, &node, device_number)?;
 
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +51,7 @@ impl Group {
             // Its last user is about to close it: the kernel would say EBUSY until then.
             open = CLOSED.wait(open).unwrap_or_else(PoisonError::into_inner);
         }
-        let fd = GroupFd::new(node::open(&node)?);
+        let fd = GroupFd::new(node::open(&node).map_err(explained)?);
         let step = OpenStep::AskGroup { group: number };
         if !fd.is_viable().map_err(|source| OpenError::Step { step, source })? {
             let members = Member::of_group(host, number).unwrap_or_default();

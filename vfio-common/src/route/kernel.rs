@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::container::Container;
-use super::error::OpenStep;
 use super::group::Group;
 use super::{OpenError, Opener, Target};
 use crate::device::{Backend, Device, DeviceInfo, IrqInfo, IrqRequest};
@@ -58,13 +57,12 @@ impl Opener for Vfio {
     fn open(&self, target: &Target) -> Result<Device, OpenError> {
         let number = target.iommu_group(&self.host)?;
         let group = Group::acquire(&self.host, number, || self.container())?;
-        let step = || OpenStep::GetDevice { device: target.name.clone(), group: group.number() };
         let name = CString::new(target.name.as_str())
             .map_err(|_| OpenError::NoDevice { device: target.name.clone() })?;
         let fd = group.fd().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
-        let fd = fd
-            .and_then(|fd| fd.device(&name))
-            .map_err(|source| OpenError::Step { step: step(), source })?;
+        let fd = fd.and_then(|fd| fd.device(&name)).map_err(|source| {
+            OpenError::get_device(&self.host, &target.name, group.number(), source)
+        })?;
         let backend = KernelDevice { fd: DeviceFd::new(fd), _group: group };
         Ok(Device::new(target.name.as_str(), Arc::new(backend))?)
     }

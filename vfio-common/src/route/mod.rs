@@ -20,4 +20,5 @@ mod opener;
 pub use error::{OpenError, OpenStep};
 pub use kernel::Vfio;
 pub use member::Member;
+pub(crate) use member::is_of_vfio;
 pub use opener::{Opener, Target};
