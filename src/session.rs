@@ -35,7 +35,11 @@ impl Session {
     /// A look at the machine. Software devices have no nodes that could be wrong.
     pub(crate) fn examination(&self) -> Examination {
         let examination = Examination::new(self.host.clone());
-        if self.opener.is_some() { examination.without_nodes() } else { examination }
+        if self.is_software() { examination.without_nodes() } else { examination }
+    }
+
+    pub(crate) fn is_software(&self) -> bool {
+        self.opener.is_some()
     }
 
     /// A bus of this machine, if it has one.

@@ -41,6 +41,10 @@ pub(crate) fn run(session: &Session, wanted: Option<&Device>) -> Result<Report, 
     if !matches!(wanted, Some(Device::Pci(_))) && session.host.sysfs().is_ok() {
         machine.extend(diagnosis::bus(&session.host));
     }
+    if session.is_software() {
+        let problem = "are software: no node, kernel or process can be in their way";
+        machine.push(Finding::note("the devices", problem));
+    }
     let is_ready = works(&machine);
     let devices = match wanted {
         Some(Device::Pci(address)) => vec![pci(&examination, address)],

@@ -110,7 +110,7 @@ fn what_the_kernel_hands_out_cannot_spoil_the_terminal() {
 fn help_names_every_subcommand() {
     let output = Command::new(env!("CARGO_BIN_EXE_mdevbus")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    for command in ["list", "types", "drivers", "show", "probe", "peek", "poke"] {
+    for command in ["list", "types", "drivers", "show", "probe", "doctor", "peek", "poke"] {
         assert!(help.contains(command), "{command}: {help}");
     }
 }

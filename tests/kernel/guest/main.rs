@@ -8,6 +8,7 @@
 )]
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod life;
 mod machine;
 mod program;

@@ -1,6 +1,7 @@
 //! Device nodes: whether they are there, are the right ones, and may be opened.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
@@ -20,10 +21,10 @@ impl Examination {
         let subject = node.display();
         let found = match fs::metadata(node) {
             Ok(found) => found,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return vec![missing(node, expected)];
             }
-            Err(error) => return vec![Finding::error(subject, format!("cannot be seen: {error}"))],
+            Err(error) => return vec![Finding::error(subject, not_seen(&error))],
         };
         if !found.file_type().is_char_device() {
             return vec![no_node(node)];
@@ -49,7 +50,7 @@ impl Examination {
         let found = match fs::metadata(&node) {
             Ok(found) => found,
             Err(error) => {
-                return Some(Finding::error(subject, format!("cannot be seen: {error}")).remedy(
+                return Some(Finding::error(subject, not_seen(&error)).remedy(
                     "modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)",
                 ));
             }
@@ -62,6 +63,13 @@ impl Examination {
             Finding::error(subject, format!("{problem}, where mode 0666 is usual"))
                 .remedy("udevadm trigger /dev/vfio/vfio (as root), or chmod 0666 it")
         })
+    }
+}
+
+fn not_seen(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "is not there".into(),
+        _ => format!("cannot be seen: {error}"),
     }
 }
 
