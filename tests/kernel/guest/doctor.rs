@@ -169,6 +169,17 @@ fn a_device_without_driver_is_to_be_made_again() {
     assert_parts(&diagnosed.stdout, &["has no kernel driver bound", "remove and create it again"]);
 }
 
+#[test]
+fn a_name_that_the_group_does_not_have_is_answered_with_those_it_has() {
+    let card = Created::new("mtty", "mtty-1");
+    let sysfs = Path::new("bus/mdev/devices").join(&card.uuid);
+    // The kernel writes its names in lower case and compares them as they are.
+    let name = card.uuid.to_uppercase();
+    let error = Vfio::new(Host::system()).open(&Target { name: name.clone(), sysfs }).unwrap_err();
+    assert_parts(&error.to_string(), &[&format!("cannot get {name} from group")]);
+    assert_parts(&error.to_string(), &[&format!("the group has {}", card.uuid)]);
+}
+
 /// A PCI function on vfio-pci; taken from it when dropped.
 struct OnVfio(&'static str);
 

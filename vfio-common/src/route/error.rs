@@ -317,3 +317,6 @@ fn viability_advice(members: &[Member]) -> String {
     let named: Vec<_> = in_the_way.map(Member::to_string).collect();
     format!("{}; bind to vfio-pci or unbind what is in the way", named.join(", "))
 }
+
+#[cfg(test)]
+mod tests;
