@@ -15,7 +15,6 @@
 //! # Ok(()) }
 //! ```
 
-use std::error::Error as _;
 use std::path::Path;
 
 use vfio_common::bus::BusType as _;
@@ -28,13 +27,13 @@ use crate::{Address, MdevInfo, is_bus_present, parents};
 /// Examines the bus: whether there is one, whether it has anything to split, and devices.
 #[must_use]
 pub fn bus(host: &Host) -> Vec<Finding> {
-    look_at_bus(host).unwrap_or_else(|error| vec![unreadable(&error)])
+    look_at_bus(host).unwrap_or_else(|error| vec![error.into()])
 }
 
 /// Examines one device: what [`Examination::device`] looks at, and whether the device is complete.
 #[must_use]
 pub fn device(examination: &Examination, address: &Address) -> Vec<Finding> {
-    look_at_device(examination, address).unwrap_or_else(|error| vec![unreadable(&error)])
+    look_at_device(examination, address).unwrap_or_else(|error| vec![error.into()])
 }
 
 fn look_at_bus(host: &Host) -> Result<Vec<Finding>, SysfsError> {
@@ -136,9 +135,4 @@ fn incomplete(info: &MdevInfo) -> Option<Finding> {
         ),
         _ => None,
     }
-}
-
-fn unreadable(error: &SysfsError) -> Finding {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    Finding::error(error.path().display(), format!("{error}{source}"))
 }

@@ -298,7 +298,7 @@ fn a_bus_that_is_missing_or_empty_says_why() {
     assert_parts(&ran.stdout, &parts);
     let ran = run(&["--sysfs", "/no-such-sysfs", "doctor"]);
     assert_eq!(ran.status, 1);
-    assert_parts(&ran.stdout, &["there is no sysfs at /no-such-sysfs"]);
+    assert_parts(&ran.stdout, &["/no-such-sysfs cannot be read: there is no sysfs"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use vfio_common::diagnosis::OpenFiles;
 use vfio_common::route::{Opener as _, Target, Vfio};
 use vfio_common::sysfs::Host;
 
@@ -84,17 +85,29 @@ fn a_holder_of_the_group_is_named() {
 
 #[test]
 fn a_device_that_is_in_use_is_held() {
-    let card = Created::new("mtty", "mtty-1");
-    let sysfs = Path::new("bus/mdev/devices").join(&card.uuid);
-    let target = Target { name: card.uuid.clone(), sysfs };
-    let vfio = Vfio::new(Host::system());
-    let device = vfio.open(&target).unwrap();
-    let diagnosed = doctor(&card.uuid);
-    let named = format!("held by process {} (", std::process::id());
-    assert_eq!(diagnosed.status, 1, "this process has the group, too");
-    assert_parts(&diagnosed.stdout, &[&named]);
-    drop(device);
-    assert_eq!(doctor(&card.uuid).status, 0);
+    const ANONYMOUS: &str = "anon_inode:[vfio-device]";
+    let device = Created::new("mdevtest", "mdevtest-sparse");
+    let sysfs = Path::new("bus/mdev/devices").join(&device.uuid);
+    let target = Target { name: device.uuid.clone(), sysfs };
+    let opened = Vfio::new(Host::system()).open(&target).unwrap();
+    let region = opened.region(0).unwrap();
+    let diagnosed = doctor(&device.uuid);
+    assert_eq!(diagnosed.status, 1);
+    assert_parts(&diagnosed.stdout, &[&format!("held by process {} (", std::process::id())]);
+
+    // What the search for holders knows of the kernel.
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    let mut links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    assert!(links.any(|link| link.as_os_str() == ANONYMOUS));
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(maps.lines().any(|line| line.ends_with(ANONYMOUS)), "{maps}");
+
+    let files = OpenFiles::read(&Host::system());
+    let group = link_name(device.path().join("iommu_group")).parse().unwrap();
+    let holders = files.holders_of_group(&Host::system(), group);
+    assert!(matches!(holders.certain.as_slice(), [this] if this.is_self), "{holders}");
+    drop((region, opened));
+    assert_eq!(doctor(&device.uuid).status, 0);
 }
 
 #[test]

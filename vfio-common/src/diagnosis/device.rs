@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::node::group_number;
-use super::{Examination, Finding, Severity, unreadable};
+use super::{Examination, Finding, Severity};
 use crate::route::{Member, Target, is_of_vfio};
 use crate::sysfs::{Dir, SysfsError};
 
@@ -28,7 +28,7 @@ impl Examination {
     /// as far as the device itself goes: see [`Examination::machine`] for the rest.
     #[must_use]
     pub fn device(&self, target: &Target) -> Vec<Finding> {
-        self.look_at(target).unwrap_or_else(|error| vec![unreadable(&error)])
+        self.look_at(target).unwrap_or_else(|error| vec![error.into()])
     }
 
     fn look_at(&self, target: &Target) -> Result<Vec<Finding>, SysfsError> {
@@ -63,7 +63,7 @@ impl Examination {
     fn group(&self, number: u32) -> Result<Group, SysfsError> {
         let dir = self.host.sysfs_dir(Path::new(GROUPS).join(number.to_string()))?;
         let name = dir.map(|dir| dir.read("name")).transpose()?.flatten();
-        // A group with this name that has a node of the other kind is an emulated one.
+        // Both kinds have this name; only their nodes differ.
         let no_iommu = group_number(&self.host, &format!("noiommu-{number}")).is_some();
         let emulated = name.is_some_and(|name| name.trim() == "vfio-noiommu") && !no_iommu;
         Ok(Group { number, emulated, no_iommu })

@@ -1,6 +1,9 @@
 //! What an examination finds.
 
+use std::error::Error as _;
 use std::fmt;
+
+use crate::sysfs::SysfsError;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +55,14 @@ impl Finding {
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+}
+
+/// What cannot be read cannot be examined.
+impl From<SysfsError> for Finding {
+    fn from(error: SysfsError) -> Self {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        Self::error(error.path().display(), format!("cannot be read: {error}{source}"))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::{Resource, geteuid, getrlimit};
 
-use super::{Examination, Finding, unreadable};
+use super::{Examination, Finding};
 
 /// The bit of `CAP_IPC_LOCK` (`linux/capability.h`).
 const CAP_IPC_LOCK: u64 = 1 << 14;
@@ -17,7 +17,7 @@ impl Examination {
     pub fn machine(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         if let Err(error) = self.host.sysfs() {
-            return vec![unreadable(&error)];
+            return vec![error.into()];
         }
         if self.nodes {
             findings.extend(self.container_node());

@@ -33,7 +33,7 @@ mod machine;
 mod node;
 mod remapping;
 
-use crate::sysfs::{Host, SysfsError};
+use crate::sysfs::Host;
 
 pub use finding::{Finding, Severity};
 pub use holders::{Holder, Holders, OpenFiles};
@@ -68,10 +68,4 @@ impl Examination {
     pub fn host(&self) -> &Host {
         &self.host
     }
-}
-
-/// What cannot be read is a finding of its own.
-fn unreadable(error: &SysfsError) -> Finding {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    Finding::error(error.path().display(), format!("{error}{}", source.unwrap_or_default()))
 }
