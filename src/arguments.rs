@@ -1,6 +1,7 @@
 //! What the program is asked to do.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mdev_bus::Address;
@@ -32,6 +33,11 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, default_value = "auto", conflicts_with = "sim")]
     pub(crate) route: Route,
 
+    /// The directory that stands for /proc, where `doctor` and error messages look for processes that
+    /// have a device open.
+    #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
+    pub(crate) proc: PathBuf,
+
     /// Say on standard error what is done; more often, more.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
@@ -58,6 +64,12 @@ pub(crate) enum Command {
         /// The devices; all if none is named.
         uuid: Vec<Address>,
     },
+    /// Say what keeps devices from being opened, and what to do about it, without opening any.
+    Doctor {
+        /// A mediated device, or the address of a PCI function; the machine and all mediated devices
+        /// if none is named.
+        device: Option<Device>,
+    },
     /// Read registers.
     Peek(Peek),
     /// Write a register.
@@ -76,6 +88,24 @@ pub(crate) enum Command {
         /// The file that `save` made.
         file: PathBuf,
     },
+}
+
+/// What can be diagnosed.
+#[derive(Debug, Clone)]
+pub(crate) enum Device {
+    Mdev(Address),
+    Pci(pci_bus::Address),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mdev = text.parse().map(Self::Mdev);
+        mdev.or_else(|_| text.parse().map(Self::Pci)).map_err(|_| {
+            format!("{text:?} is neither a UUID nor a PCI address such as 0000:3b:00.1")
+        })
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mdev_bus::Bus;
+use vfio_common::diagnosis::Examination;
 use vfio_common::route::{Opener, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
@@ -16,7 +17,8 @@ pub(crate) struct Session {
     pub(crate) host: Host,
     pub(crate) json: bool,
     opener: Arc<dyn Opener>,
-    _machine: Option<Machine>,
+    route: vfio_common::route::Route,
+    machine: Option<Machine>,
 }
 
 impl Session {
@@ -25,16 +27,27 @@ impl Session {
         if arguments.sim {
             let machine = Machine::demo()?;
             let (host, opener) = (machine.host(), machine.opener());
-            return Ok(Self { host, json, opener, _machine: Some(machine) });
+            let route = vfio_common::route::Route::Auto;
+            return Ok(Self { host, route, json, opener, machine: Some(machine) });
         }
-        let host = Host::new(&arguments.sysfs, &arguments.dev);
+        let host = Host::new(&arguments.sysfs, &arguments.dev).with_proc(&arguments.proc);
         let route = match arguments.route {
             Route::Auto => vfio_common::route::Route::Auto,
             Route::Cdev => vfio_common::route::Route::Cdev,
             Route::Group => vfio_common::route::Route::Group,
         };
         let opener = Arc::new(Vfio::new(host.clone()).route(route));
-        Ok(Self { host, json, opener, _machine: None })
+        Ok(Self { host, route, json, opener, machine: None })
+    }
+
+    /// A look at the machine. Software devices have no nodes that could be wrong.
+    pub(crate) fn examination(&self) -> Examination {
+        let examination = Examination::new(self.host.clone()).route(self.route);
+        if self.is_software() { examination.without_nodes() } else { examination }
+    }
+
+    pub(crate) fn is_software(&self) -> bool {
+        self.machine.is_some()
     }
 
     /// A bus of this machine, if it has one.

@@ -38,7 +38,7 @@ impl Table {
 }
 
 /// What the kernel hands out may hold line ends and control characters.
-fn on_one_line(cell: &str) -> String {
+pub(crate) fn on_one_line(cell: &str) -> String {
     let cell: String = cell
         .chars()
         .map(|character| if character.is_control() { ' ' } else { character })

@@ -34,6 +34,7 @@
 mod address;
 mod bus;
 mod device_api;
+pub mod diagnosis;
 mod driver;
 mod id;
 mod info;

@@ -1,5 +1,6 @@
 //! The subcommands, one file each.
 
+mod doctor;
 mod drivers;
 mod list;
 mod peek;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<Report, Failur
         Command::List => list::run(session),
         Command::Types => types::run(session),
         Command::Drivers => drivers::run(session),
+        Command::Doctor { device } => doctor::run(session, device.as_ref()),
         Command::Show { uuid } => show::run(session, uuid),
         Command::Probe { uuid } => probe::run(session, uuid),
         Command::Peek(peek) => peek::run(session, peek),

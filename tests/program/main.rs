@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be had fails the test")]
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod mistakes;
 mod saved;
 mod software;

@@ -17,6 +17,7 @@ fn wrong_arguments_exit_with_2_and_say_which() {
         (vec!["--sim", "poke", CARD, "0", "0"], "<VALUE>"),
         (vec!["--sim", "poke", CARD, "0", "0", "256", "--width", "1"], "does not fit in 1 bytes"),
         (vec!["--sim", "--sysfs", "/sys", "list"], "--sysfs"),
+        (vec!["doctor", "3b:00"], "neither a UUID nor a PCI address"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let ran = run(&arguments);

@@ -15,6 +15,7 @@
 //! | [`pci_config`] | PCI configuration space |
 //! | [`migration`] | a device's inner state: saved, and restored to another device |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
+//! | [`diagnosis`] | why a device does not open, before it is opened; who holds it |
 //!
 //! ```
 //! use vfio_common::route::{Opener as _, Target};
@@ -50,6 +51,7 @@ mod uapi;
 
 pub mod bus;
 pub mod device;
+pub mod diagnosis;
 pub mod iommu;
 pub mod migration;
 pub mod pci_config;

@@ -12,9 +12,8 @@ use vfio_common::device::Device;
 use vfio_common::iommu::{AddressSpace, DeviceAccess, DmaBuffer, DmaError, IovaRange, Pages};
 use vfio_common::pci_config::Command as PciCommand;
 use vfio_common::route::{Opener as _, Target, Vfio};
-use vfio_common::sysfs::Host;
 
-use crate::machine::{link_name, ran};
+use crate::machine::{self, link_name, ran};
 
 const EDU: &str = "0000:00:04.0";
 /// Where the device has its own buffer, of one page.
@@ -41,7 +40,7 @@ fn open(vfio: &Vfio) -> Device {
 }
 
 fn on_the_device(test: impl FnOnce(&Device, &AddressSpace)) {
-    let vfio = Vfio::new(Host::system());
+    let vfio = machine::vfio();
     let device = open(&vfio);
     let config = device.pci_config().unwrap().unwrap();
     let command = config.command().unwrap() | PciCommand::BUS_MASTER | PciCommand::MEMORY;
@@ -103,11 +102,13 @@ fn dma_ranges_have_the_hole_of_the_interrupts() {
         let ranges = space.ranges().unwrap();
         assert!(ranges.len() > 1, "{ranges:?}");
         assert!(space.page_sizes().unwrap() & 0x1000 != 0);
-        let before = space.available().unwrap().unwrap();
+        // An iommufd has no limit that it tells.
+        let before = space.available().unwrap();
+        assert_eq!(before.is_some(), machine::route() == "group");
         for iova in [hole.first - 0x1000, hole.last + 1] {
             let buffer = DmaBuffer::builder(4096, READ).at(iova).build(space).unwrap();
             assert!(buffer.is_mapped());
-            assert_eq!(space.available().unwrap(), Some(before - 1));
+            assert_eq!(space.available().unwrap(), before.map(|before| before - 1));
         }
         for (iova, length) in [(hole.first, 4096), (hole.first - 0x1000, 8192), (hole.last, 1)] {
             let iova = iova & !0xfff;
@@ -129,11 +130,13 @@ fn dma_memory_over_the_limit_is_refused_with_the_limit_and_the_need() {
         over_the_limit();
         return;
     }
-    let vfio = Vfio::new(Host::system());
+    let vfio = machine::vfio();
     drop(open(&vfio));
     let group = format!("/dev/vfio/{}", link_name(sysfs().join("iommu_group")));
     std::os::unix::fs::chown(group, Some(1000), Some(1000)).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
+    // An iommufd counts what a user locks in all of his processes: the numbers would not be ours.
+    child.env("MDEVBUS_TEST_ROUTE", "group");
     child.args(["--exact", NAME, "--nocapture"]).env(ORDINARY, "1").uid(1000).gid(1000);
     let ran = ran(child.output().unwrap());
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);

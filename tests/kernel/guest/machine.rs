@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
+use vfio_common::route::{Route, Vfio};
+use vfio_common::sysfs::Host;
 
 /// A device made through sysfs; removed when dropped.
 pub(crate) struct Created {
@@ -63,6 +65,12 @@ pub(crate) fn type_dir(parent: &str, mdev_type: &str) -> PathBuf {
 /// The route that this run of the tests takes: `cdev` or `group`.
 pub(crate) fn route() -> String {
     std::env::var("MDEVBUS_TEST_ROUTE").expect("MDEVBUS_TEST_ROUTE names the route")
+}
+
+/// Opens devices on that route.
+pub(crate) fn vfio() -> Vfio {
+    let route = if route() == "cdev" { Route::Cdev } else { Route::Group };
+    Vfio::new(Host::system()).route(route)
 }
 
 /// The program.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod dma;
+mod doctor;
 mod life;
 mod machine;
 mod migration;

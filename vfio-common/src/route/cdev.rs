@@ -27,6 +27,8 @@ pub(super) struct Cdev {
 pub(super) struct Place {
     name: String,
     device_number: DeviceNumber,
+    /// Whoever has the group open is in the way, too.
+    group: Option<u32>,
 }
 
 impl Place {
@@ -39,7 +41,11 @@ impl Place {
         let names = entries.iter().filter_map(|entry| entry.name.to_str());
         let Some(name) = names.min() else { return Ok(None) };
         let number = DeviceNumber::in_sysfs(host, &format!("{}/{name}", directory.display()));
-        Ok(number.map(|device_number| Self { name: format!("vfio/devices/{name}"), device_number }))
+        Ok(number.map(|device_number| Self {
+            name: format!("vfio/devices/{name}"),
+            device_number,
+            group: target.iommu_group(host).ok(),
+        }))
     }
 }
 
@@ -56,7 +62,9 @@ impl Cdev {
             let fd = DeviceFd::new(node::open(nodes, host, &place.name, Some(number))?.into());
             let failed = |step| move |source| OpenError::Step { step, source };
             let bind = OpenStep::BindIommufd { device: device.to_owned() };
-            fd.bind(&ioas.fd).map_err(failed(bind))?;
+            fd.bind(&ioas.fd).map_err(failed(bind)).map_err(|error| {
+                error.explained_bind(host, host.device_node(&place.name), place.group)
+            })?;
             let attach = OpenStep::AttachIoas { device: device.to_owned() };
             fd.attach(ioas.id).map_err(failed(attach))?;
             ioas.attach.attach();

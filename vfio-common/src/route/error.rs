@@ -8,7 +8,8 @@ use rustix::io::Errno;
 
 use super::Member;
 use crate::device::DeviceError;
-use crate::sysfs::SysfsError;
+use crate::diagnosis::{Holders, OpenFiles, group_number};
+use crate::sysfs::{Host, SysfsError};
 
 /// A device could not be opened. Nothing stays open after it.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,45 @@ pub enum OpenError {
     Node {
         /// The node.
         node: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The kernel has the group and its node is not there.
+    #[error(
+        "cannot open {}: it is not there, though sysfs has its group as device {number}; pass \
+         --device {} to the container, or let udev make it (udevadm trigger)",
+        node.display(), node.display()
+    )]
+    NoNode {
+        /// The node.
+        node: PathBuf,
+        /// Its device number in sysfs, as major:minor.
+        number: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A group, or the device in it, is open already: it opens once.
+    #[error("cannot open {}: {holders}, and it opens only once", node.display())]
+    Busy {
+        /// The node.
+        node: PathBuf,
+        /// Who has it open.
+        holders: Holders,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The group does not give out the device.
+    #[error(
+        "cannot get {device} from group {group}: it went away or is going away; the group has {}",
+        names(members)
+    )]
+    NotInGroup {
+        /// The device's name.
+        device: String,
+        /// The group.
+        group: u32,
+        /// The members of the group now.
+        members: Vec<Member>,
         /// What the kernel said.
         source: io::Error,
     },
@@ -186,6 +226,14 @@ impl OpenStep {
             (Self::SetContainer { .. }, Some(Errno::INVAL)) => {
                 ": firmware may demand a fixed IOMMU mapping for it, see the kernel log (dmesg)"
             }
+            (Self::SetContainer { .. }, Some(Errno::PERM)) => {
+                ": another member of the group was bound to a driver of the host meanwhile, or the \
+                 container has groups with and without an IOMMU, which do not mix"
+            }
+            (Self::SetContainer { .. }, Some(Errno::BADFD))
+            | (Self::SetIommu, Some(Errno::INVAL)) => {
+                ": this is a defect of this program, report it"
+            }
             (Self::SetIommu, Some(Errno::PERM)) => {
                 ": the machine has no interrupt remapping; enable it in the firmware, or load \
                  vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the device"
@@ -196,7 +244,13 @@ impl OpenStep {
             }
             (Self::BindIommufd { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
             (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",
-            (Self::GetDevice { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
+            (Self::GetDevice { .. }, Some(Errno::ACCESS)) => {
+                ": it is a virtual function whose physical function is under vfio-pci, and needs its \
+                 VF token"
+            }
+            (Self::GetDevice { .. }, Some(Errno::IO)) => {
+                ": its kernel driver failed, see the kernel log (dmesg)"
+            }
             (Self::GetDevice { .. }, Some(Errno::SRCH | Errno::INVAL)) => {
                 ": its kernel driver may need a KVM virtual machine linked to the group"
             }
@@ -208,30 +262,92 @@ impl OpenStep {
     }
 }
 
+impl OpenError {
+    /// Adds what sysfs and `/proc` say of the node of a group that does not open.
+    pub(super) fn explained(self, host: &Host, group: u32) -> Self {
+        let Self::Node { node, source } = self else { return self };
+        match errno(&source) {
+            Some(Errno::BUSY) => {
+                let holders = OpenFiles::read(host).holders_of_group(host, group);
+                Self::Busy { node, holders, source }
+            }
+            Some(Errno::NOENT) => match group_number(host, &group.to_string()) {
+                Some(number) => Self::NoNode { node, number, source },
+                None => Self::Node { node, source },
+            },
+            _ => Self::Node { node, source },
+        }
+    }
+
+    /// Adds who has a device open that cannot be bound to an iommufd.
+    pub(super) fn explained_bind(self, host: &Host, node: PathBuf, group: Option<u32>) -> Self {
+        match (self, group) {
+            (Self::Step { step: OpenStep::BindIommufd { device }, source }, Some(group)) => {
+                // A device that is bound already is refused as invalid.
+                if !matches!(errno(&source), Some(Errno::BUSY | Errno::INVAL)) {
+                    return Self::Step { step: OpenStep::BindIommufd { device }, source };
+                }
+                let holders = OpenFiles::read(host).holders_of_group(host, group);
+                Self::Busy { node, holders, source }
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// A group that did not give out a device.
+    pub(super) fn get_device(host: &Host, device: &str, group: u32, source: io::Error) -> Self {
+        let device = device.to_owned();
+        if errno(&source) == Some(Errno::NODEV) {
+            let members = Member::of_group(host, group).unwrap_or_default();
+            return Self::NotInGroup { device, group, members, source };
+        }
+        Self::Step { step: OpenStep::GetDevice { device, group }, source }
+    }
+}
+
 fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
 fn node_advice(node: &Path, source: &io::Error) -> String {
+    let is_container = node.ends_with("vfio/vfio");
+    let name = node.file_name().unwrap_or_default().to_string_lossy();
     match errno(source) {
+        Some(Errno::ACCESS) if is_container => format!(
+            "{}, which anybody may open on most machines; udevadm trigger /dev/vfio/vfio",
+            ownership(node)
+        ),
         Some(Errno::ACCESS) => format!(
             "{}; run as root, or let a udev rule give it to your group (SUBSYSTEM==\"vfio\", \
              GROUP=\"...\", MODE=\"0660\")",
             ownership(node)
         ),
-        Some(Errno::NOENT) if node.ends_with("vfio") => {
+        Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_container => {
             ": modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)".into()
         }
         Some(Errno::NOENT) => {
-            ": no kernel driver offers it yet, udev has not made the node, or this \
-                               is a container without it (--device /dev/vfio/...)"
+            ": no kernel driver offers it yet, udev has not made the node, or this is a container \
+             without it (--device /dev/vfio/...)"
                 .into()
         }
         Some(Errno::BUSY) => ": another program has the group or its device open".into(),
-        Some(Errno::PERM) => ": the device cgroup of this container forbids it".into(),
-        Some(Errno::NODEV | Errno::NXIO) => ": its device went away, or modprobe vfio".into(),
+        Some(Errno::PERM) if name.starts_with("noiommu-") => {
+            ": a device without an IOMMU needs the capability CAP_SYS_RAWIO".into()
+        }
+        Some(Errno::PERM) => format!(
+            ": the device cgroup of this container forbids it; pass --device {} to it",
+            node.display()
+        ),
+        Some(Errno::NODEV | Errno::NXIO) => ": its device went away".into(),
         _ => String::new(),
     }
+}
+
+fn names(members: &[Member]) -> String {
+    if members.is_empty() {
+        return "no devices".into();
+    }
+    members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn ownership(node: &Path) -> String {
@@ -254,3 +370,6 @@ fn viability_advice(members: &[Member]) -> String {
     let named: Vec<_> = in_the_way.map(Member::to_string).collect();
     format!("{}; bind to vfio-pci or unbind what is in the way", named.join(", "))
 }
+
+#[cfg(test)]
+mod tests;

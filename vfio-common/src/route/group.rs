@@ -30,23 +30,26 @@ impl Group {
         nodes: &dyn Nodes,
         host: &Host,
         number: u32,
-        container: Arc<Container>,
+        container: impl Fn() -> Result<Arc<Container>, OpenError>,
     ) -> Result<Arc<Self>, OpenError> {
         let name = format!("vfio/{number}");
         let in_sysfs = DeviceNumber::in_sysfs(host, &format!("class/vfio/{number}"));
-        let device_number = in_sysfs.map_or_else(|| DeviceNumber::of_path(host, &name), Ok)?;
+        let explained = |error: OpenError| error.explained(host, number);
+        let device_number =
+            in_sysfs.map_or_else(|| DeviceNumber::of_path(host, &name), Ok).map_err(explained)?;
         let group = OPEN.acquire(device_number.0, || {
-            let fd = GroupFd::new(node::open(nodes, host, &name, Some(device_number))?);
+            let opened = node::open(nodes, host, &name, Some(device_number));
+            let fd = GroupFd::new(opened.map_err(explained)?);
             let step = OpenStep::AskGroup { group: number };
             if !fd.is_viable().map_err(|source| OpenError::Step { step, source })? {
                 let members = Member::of_group(host, number).unwrap_or_default();
                 return Err(OpenError::NotViable { group: number, members });
             }
+            let container = container()?;
             container.attach(&fd, number)?;
-            let (fd, device_number) = (Some(fd), device_number.0);
-            Ok(Self { number, device_number, fd, container: container.clone() })
+            Ok(Self { number, device_number: device_number.0, fd: Some(fd), container })
         })?;
-        let same = Arc::ptr_eq(&group.container, &container);
+        let same = Arc::ptr_eq(&group.container, &container()?);
         same.then_some(group).ok_or(OpenError::OtherContainer { group: number })
     }
 

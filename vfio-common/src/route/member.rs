@@ -12,6 +12,8 @@ pub struct Member {
     pub name: String,
     /// The kernel driver that is bound to it.
     pub driver: Option<String>,
+    /// Whether that driver offers it through VFIO, as far as sysfs shows (`vfio-dev`, from Linux 6.1).
+    pub offered: bool,
 }
 
 impl Member {
@@ -24,8 +26,10 @@ impl Member {
         let Some(dir) = host.sysfs_dir(path)? else { return Ok(Vec::new()) };
         let mut members = Vec::new();
         for entry in dir.entries()? {
-            let driver = dir.link_name(Path::new(&entry.name).join("driver"))?;
-            members.push(Self { name: entry.name.to_string_lossy().into_owned(), driver });
+            let member = Path::new(&entry.name);
+            let driver = dir.link_name(member.join("driver"))?;
+            let offered = dir.inode(member.join("vfio-dev"))?.is_some();
+            members.push(Self { name: entry.name.to_string_lossy().into_owned(), driver, offered });
         }
         members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(members)
@@ -38,9 +42,14 @@ impl Member {
     pub fn is_in_the_way(&self) -> bool {
         match self.driver.as_deref() {
             None | Some("pci-stub" | "pcieport") => false,
-            Some(driver) => !(driver.starts_with("vfio") || driver.ends_with("vfio_pci")),
+            Some(driver) => !(self.offered || is_of_vfio(driver)),
         }
     }
+}
+
+/// Whether a kernel driver is one of VFIO's, by its name.
+pub(crate) fn is_of_vfio(driver: &str) -> bool {
+    driver.starts_with("vfio") || driver.ends_with("vfio_pci")
 }
 
 impl fmt::Display for Member {

@@ -28,6 +28,7 @@ mod vfio;
 
 pub use error::{OpenError, OpenStep};
 pub use member::Member;
+pub(crate) use member::is_of_vfio;
 pub use node::Nodes;
 pub use opener::{Opener, Target};
 pub use vfio::{Route, Vfio, adopt};

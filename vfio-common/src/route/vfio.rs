@@ -9,7 +9,6 @@ use rustix::io::Errno;
 
 use super::cdev::{Cdev, Place};
 use super::container::Container;
-use super::error::OpenStep;
 use super::group::Group;
 use super::ioas::Ioas;
 use super::kernel::KernelDevice;
@@ -116,14 +115,14 @@ impl Vfio {
 
     fn open_by_group(&self, target: &Target) -> Result<Device, OpenError> {
         let number = target.iommu_group(&self.host)?;
-        let container = self.container()?;
-        let group = Group::acquire(&*self.nodes, &self.host, number, container)?;
-        let step = || OpenStep::GetDevice { device: target.name.clone(), group: group.number() };
+        let group = Group::acquire(&*self.nodes, &self.host, number, || self.container())?;
         let name = CString::new(target.name.as_str())
             .map_err(|_| OpenError::NoDevice { device: target.name.clone() })?;
         let fd = group.fd().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         let fd = fd.and_then(|fd| fd.device(&name));
-        let fd = fd.map_err(|source| OpenError::Step { step: step(), source })?;
+        let fd = fd.map_err(|source| {
+            OpenError::get_device(&self.host, &target.name, group.number(), source)
+        })?;
         finish(target, KernelDevice::OfGroup { fd: DeviceFd::new(fd), _group: group })
     }
 

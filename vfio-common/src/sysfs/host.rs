@@ -1,4 +1,4 @@
-//! The machine whose devices are looked at: a sysfs and a `/dev`.
+//! The machine whose devices are looked at: a sysfs, a `/dev` and a `/proc`.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -7,8 +7,8 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Dir, SysfsError};
 
-/// Where a machine's sysfs and device nodes are. Both roots can be moved, for mock trees and for
-/// containers that mount them elsewhere. Holds paths only: no descriptor is open between calls.
+/// Where a machine's sysfs, device nodes and processes are. The roots can be moved, for mock trees and
+/// for containers that mount them elsewhere. Holds paths only: no descriptor is open between calls.
 ///
 /// ```
 /// use vfio_common::sysfs::Host;
@@ -22,18 +22,27 @@ use super::{Dir, SysfsError};
 pub struct Host {
     sysfs: PathBuf,
     dev: PathBuf,
+    proc: PathBuf,
 }
 
 impl Host {
-    /// The running system: `/sys` and `/dev`.
+    /// The running system: `/sys`, `/dev` and `/proc`.
     #[must_use]
     pub fn system() -> Self {
         Self::new("/sys", "/dev")
     }
 
-    /// A machine with its sysfs at `sysfs` and its device nodes at `dev`.
+    /// A machine with its sysfs at `sysfs` and its device nodes at `dev`. Its processes are those in
+    /// `/proc`, until [`Host::with_proc`] says otherwise.
     pub fn new(sysfs: impl Into<PathBuf>, dev: impl Into<PathBuf>) -> Self {
-        Self { sysfs: sysfs.into(), dev: dev.into() }
+        Self { sysfs: sysfs.into(), dev: dev.into(), proc: "/proc".into() }
+    }
+
+    /// The same machine with its processes at `proc`. Only [`diagnosis`](crate::diagnosis) and the
+    /// messages of errors look there.
+    #[must_use]
+    pub fn with_proc(self, proc: impl Into<PathBuf>) -> Self {
+        Self { proc: proc.into(), ..self }
     }
 
     /// The directory that stands for `/sys`.
@@ -46,6 +55,12 @@ impl Host {
     #[must_use]
     pub fn dev_root(&self) -> &Path {
         &self.dev
+    }
+
+    /// The directory that stands for `/proc`.
+    #[must_use]
+    pub fn proc_root(&self) -> &Path {
+        &self.proc
     }
 
     /// The path of a device node, named as below `/dev` (`vfio/12`).

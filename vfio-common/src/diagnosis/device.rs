@@ -1,0 +1,212 @@
+//! One device: its driver, its group, the nodes, and who has them open.
+
+use std::path::{Path, PathBuf};
+
+use super::finding::{as_notes, is_open};
+use super::node::group_number;
+use super::{Examination, Finding, Severity};
+use crate::route::{Member, Route, Target, is_of_vfio};
+use crate::sysfs::{Dir, SysfsError};
+
+const GROUPS: &str = "kernel/iommu_groups";
+/// Kernel drivers that let a device be opened only when a KVM virtual machine is linked to its group
+/// (`drivers/gpu/drm/i915/gvt/kvmgt.c`, `drivers/s390/crypto/vfio_ap_ops.c`).
+const NEED_KVM: [&str; 2] = ["intel_vgpu_mdev", "vfio_ap_mdev"];
+
+/// The IOMMU group of a device.
+struct Group {
+    number: u32,
+    /// The kernel made it for this device, which does no DMA of its own: no IOMMU is behind it.
+    emulated: bool,
+    /// VFIO works on it without any IOMMU.
+    no_iommu: bool,
+}
+
+impl Examination {
+    /// Examines one device: whether it exists, is bound to a driver of VFIO, is in a viable group whose
+    /// node is the right one and may be opened, and nobody else has it. Findings come in the order in
+    /// which opening the device would fail; none with [`Severity::Error`] means that it should open,
+    /// as far as the device itself goes: see [`Examination::machine`] for the rest.
+    #[must_use]
+    pub fn device(&self, target: &Target) -> Vec<Finding> {
+        self.look_at(target).unwrap_or_else(|error| vec![error.into()])
+    }
+
+    fn look_at(&self, target: &Target) -> Result<Vec<Finding>, SysfsError> {
+        let name = &target.name;
+        let Some(dir) = self.host.sysfs_dir(&target.sysfs)? else {
+            let place = self.host.sysfs_root().join(&target.sysfs);
+            return Ok(vec![Finding::error(
+                name,
+                format!("does not exist: no {}", place.display()),
+            )]);
+        };
+        let driver = dir.link_name("driver")?;
+        let group = dir.link_name("iommu_group")?.and_then(|group| group.parse().ok());
+        let group = group.map(|number| self.group(number)).transpose()?;
+        let mut findings = Vec::new();
+        findings.extend(self.driver(name, driver.as_deref(), group.as_ref(), &dir)?);
+        let Some(group) = group else {
+            findings.extend(self.no_group(name, driver.is_some())?);
+            return Ok(findings);
+        };
+        if !group.emulated {
+            findings.extend(self.viability(name, &group)?);
+        }
+        if self.nodes {
+            findings.extend(self.access(target, &group, findings.is_empty()));
+            findings.extend(self.holders(name, &group));
+            findings.extend(driver.as_deref().and_then(|driver| needs_kvm(name, driver)));
+        }
+        Ok(findings)
+    }
+
+    fn group(&self, number: u32) -> Result<Group, SysfsError> {
+        let dir = self.host.sysfs_dir(Path::new(GROUPS).join(number.to_string()))?;
+        let name = dir.map(|dir| dir.read("name")).transpose()?.flatten();
+        // Both kinds have this name; only their nodes differ.
+        let no_iommu = group_number(&self.host, &format!("noiommu-{number}")).is_some();
+        let emulated = name.is_some_and(|name| name.trim() == "vfio-noiommu") && !no_iommu;
+        Ok(Group { number, emulated, no_iommu })
+    }
+
+    fn driver(
+        &self,
+        name: &str,
+        driver: Option<&str>,
+        group: Option<&Group>,
+        dir: &Dir,
+    ) -> Result<Option<Finding>, SysfsError> {
+        let remedy = "bind it to one, such as vfio-pci: write that name to driver_override, unbind the \
+                      device, and write its name to drivers_probe of its bus";
+        let Some(driver) = driver else {
+            let problem = "is bound to no kernel driver that offers it through VFIO";
+            return Ok(Some(Finding::error(name, problem).remedy(remedy)));
+        };
+        // Before Linux 6.1 there is no `vfio-dev`; then its group or the driver's name tells.
+        let offered = group.is_some_and(|group| group.emulated)
+            || is_of_vfio(driver)
+            || dir.inode("vfio-dev")?.is_some();
+        let problem = format!("is bound to {driver}, which does not offer it through VFIO");
+        Ok((!offered).then(|| Finding::error(name, problem).remedy(remedy)))
+    }
+
+    fn no_group(&self, name: &str, has_driver: bool) -> Result<Option<Finding>, SysfsError> {
+        let groups = self.host.sysfs_dir(GROUPS)?.map(|dir| dir.entries()).transpose()?;
+        if groups.is_none_or(|groups| groups.is_empty()) {
+            let problem = "is in no IOMMU group, and neither is any other device: the IOMMU is off";
+            return Ok(Some(Finding::error(name, problem).remedy(
+                "switch it on in the firmware (VT-d, AMD-Vi) and on the kernel's command line \
+                 (intel_iommu=on)",
+            )));
+        }
+        // Without driver it may be that: said already.
+        Ok(has_driver.then(|| {
+            Finding::error(name, "is in no IOMMU group")
+                .remedy("its driver does not offer it through VFIO, or no IOMMU is in front of it")
+        }))
+    }
+
+    fn viability(&self, name: &str, group: &Group) -> Result<Vec<Finding>, SysfsError> {
+        let members = Member::of_group(&self.host, group.number)?;
+        // The device's own driver was complained about.
+        let offenders = members
+            .iter()
+            .filter(|member| member.is_in_the_way() && !member.name.eq_ignore_ascii_case(name));
+        let remedy = "bind it to vfio-pci or unbind it: the devices of a group are let in together";
+        let mut findings: Vec<_> = offenders
+            .map(|member| {
+                let problem = format!("is not viable: {member}");
+                Finding::error(format!("group {}", group.number), problem).remedy(remedy)
+            })
+            .collect();
+        if group.no_iommu {
+            findings.push(
+                Finding::error(format!("group {}", group.number), "has no IOMMU")
+                    .remedy("a device without IOMMU can write to all memory: switch the IOMMU on"),
+            );
+        } else if self.nodes {
+            findings.extend(self.interrupt_remapping());
+        }
+        Ok(findings)
+    }
+
+    /// The device's own nodes, by the routes that are asked for.
+    fn access(&self, target: &Target, group: &Group, is_offered: bool) -> Vec<Finding> {
+        let by_group = || self.group_access(group, is_offered);
+        match (self.route, self.cdev_access(target)) {
+            (Route::Group, _) | (Route::Auto, None) => by_group(),
+            (Route::Cdev, Some(by_cdev)) => by_cdev,
+            (Route::Cdev, None) => {
+                let problem = "has no character device: this kernel is built without them";
+                vec![Finding::error(&target.name, problem).remedy("open it by its group")]
+            }
+            // Both parts of a route must be open; the iommufd alone would lead nowhere.
+            (Route::Auto, Some(by_cdev)) => {
+                let cdev_works = is_open(&by_cdev) && self.iommufd_node().is_none();
+                let by_group = by_group();
+                match (cdev_works, is_open(&by_group)) {
+                    (true, _) => by_cdev,
+                    (false, true) => by_group.into_iter().chain(as_notes(by_cdev)).collect(),
+                    (false, false) => by_group.into_iter().chain(by_cdev).collect(),
+                }
+            }
+        }
+    }
+
+    /// `None`: the kernel gives it no character device.
+    fn cdev_access(&self, target: &Target) -> Option<Vec<Finding>> {
+        let directory = target.sysfs.join("vfio-dev");
+        let dir = self.host.sysfs_dir(directory).ok()??;
+        let names = dir.entries().ok()?;
+        let name = names.iter().filter_map(|entry| entry.name.to_str()).min()?;
+        let number = dir.read(Path::new(name).join("dev")).ok()??;
+        let node = self.host.device_node(&format!("vfio/devices/{name}"));
+        Some(self.own_node(&node, Some(number.trim())))
+    }
+
+    fn group_access(&self, group: &Group, is_offered: bool) -> Vec<Finding> {
+        let name = match group.no_iommu {
+            true => format!("noiommu-{}", group.number),
+            false => group.number.to_string(),
+        };
+        let expected = group_number(&self.host, &name);
+        if expected.is_none() && !is_offered {
+            // The kernel makes the node when a driver of VFIO binds: why it is not there was said.
+            return Vec::new();
+        }
+        self.own_node(&self.group_path(group), expected.as_deref())
+    }
+
+    fn group_path(&self, group: &Group) -> PathBuf {
+        let kind = if group.no_iommu { "noiommu-" } else { "" };
+        self.host.device_node(&format!("vfio/{kind}{}", group.number))
+    }
+
+    fn holders(&self, name: &str, group: &Group) -> Vec<Finding> {
+        let subject = format!("group {}", group.number);
+        let holders = self.files.holders_of_group(&self.host, group.number);
+        let certain = holders.certain.iter().map(|holder| {
+            let finding = match holder.is_self {
+                // The library shares what it opened itself.
+                true => Finding::warning(&subject, format!("is held by {holder}")),
+                false => Finding::error(&subject, format!("is held by {holder}")),
+            };
+            finding.remedy("end that process, or let it close the device: a group opens once")
+        });
+        let possible = holders.possible.iter().map(|holder| {
+            let problem = format!("may be held by {holder}, which has a device of VFIO open");
+            Finding::new(Severity::Note, name, problem)
+                .remedy("the kernel does not say which; if this one is busy, end that process")
+        });
+        certain.chain(possible).collect()
+    }
+}
+
+fn needs_kvm(name: &str, driver: &str) -> Option<Finding> {
+    NEED_KVM.contains(&driver).then(|| {
+        let problem =
+            format!("opens only with a KVM virtual machine linked to it: {driver} wants it");
+        Finding::error(name, problem).remedy("use it through a virtual machine monitor")
+    })
+}

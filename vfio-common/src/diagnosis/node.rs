@@ -1,0 +1,149 @@
+//! Device nodes: whether they are there, are the right ones, and may be opened.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::process::{getegid, geteuid, getgroups};
+
+use super::{Examination, Finding};
+use crate::sysfs::Host;
+
+/// What a udev rule for the nodes of VFIO looks like.
+const UDEV_RULE: &str = "run as root, or give the node to your group with a udev rule: \
+                         SUBSYSTEM==\"vfio\", GROUP=\"...\", MODE=\"0660\"";
+
+impl Examination {
+    /// `/dev/iommu`.
+    pub(super) fn iommufd_node(&self) -> Option<Finding> {
+        let node = self.host.device_node("iommu");
+        let subject = node.display();
+        let found = match fs::metadata(&node) {
+            Ok(found) => found,
+            Err(error) => {
+                return Some(Finding::error(subject, not_seen(&error)).remedy(
+                    "modprobe iommufd, or pass the node into this container (--device /dev/iommu)",
+                ));
+            }
+        };
+        if !found.file_type().is_char_device() {
+            return Some(no_node(&node));
+        }
+        refused(&node, &found).map(|problem| {
+            Finding::error(subject, problem).remedy(
+                "run as root, or give the node to your group with a udev rule: KERNEL==\"iommu\", \
+                 GROUP=\"...\", MODE=\"0660\"",
+            )
+        })
+    }
+
+    /// The node of a group or of a device. `expected` is its device number in sysfs, as `major:minor`.
+    pub(super) fn own_node(&self, node: &Path, expected: Option<&str>) -> Vec<Finding> {
+        let subject = node.display();
+        let found = match fs::metadata(node) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return vec![missing(node, expected)];
+            }
+            Err(error) => return vec![Finding::error(subject, not_seen(&error))],
+        };
+        if !found.file_type().is_char_device() {
+            return vec![no_node(node)];
+        }
+        let number = device_number(&found);
+        if let Some(expected) = expected.filter(|expected| **expected != number) {
+            let problem = format!("is stale: it is device {number}, and sysfs says {expected}");
+            let remedy = "let udev make it again (udevadm trigger), or start the container anew";
+            return vec![Finding::error(subject, problem).remedy(remedy)];
+        }
+        let mut findings: Vec<_> = refused(node, &found)
+            .map(|problem| Finding::error(subject, problem).remedy(UDEV_RULE))
+            .into_iter()
+            .collect();
+        findings.extend(self.cgroup(node, &number));
+        findings
+    }
+
+    /// `/dev/vfio/vfio`.
+    pub(super) fn container_node(&self) -> Option<Finding> {
+        let node = self.host.device_node("vfio/vfio");
+        let subject = node.display();
+        let found = match fs::metadata(&node) {
+            Ok(found) => found,
+            Err(error) => {
+                return Some(Finding::error(subject, not_seen(&error)).remedy(
+                    "modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)",
+                ));
+            }
+        };
+        if !found.file_type().is_char_device() {
+            return Some(no_node(&node));
+        }
+        // Anybody may have it: it gives access to nothing by itself.
+        refused(&node, &found).map(|problem| {
+            Finding::error(subject, format!("{problem}, where mode 0666 is usual"))
+                .remedy("udevadm trigger /dev/vfio/vfio (as root), or chmod 0666 it")
+        })
+    }
+}
+
+fn not_seen(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "is not there".into(),
+        _ => format!("cannot be seen: {error}"),
+    }
+}
+
+fn missing(node: &Path, expected: Option<&str>) -> Finding {
+    match expected {
+        Some(number) => Finding::error(
+            node.display(),
+            format!("is not there, though sysfs has its group as device {number}"),
+        )
+        .remedy(format!(
+            "pass --device {} to the container, or let udev make it (udevadm trigger)",
+            node.display()
+        )),
+        None => Finding::error(node.display(), "is not there, and sysfs does not know it")
+            .remedy("bind the device to a driver that offers it through VFIO"),
+    }
+}
+
+fn no_node(node: &Path) -> Finding {
+    Finding::error(node.display(), "is not a device node")
+        .remedy("name the directory that stands for /dev")
+}
+
+/// Why this process may not open a node for reading and writing. The kernel is asked, for it knows
+/// of capabilities and access control lists.
+fn refused(node: &Path, found: &Metadata) -> Option<String> {
+    let wanted = Access::READ_OK | Access::WRITE_OK;
+    rustix::fs::accessat(CWD, node, wanted, AtFlags::EACCESS).err()?;
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let mut gids: Vec<_> = getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
+    gids.push(gid);
+    gids.sort_unstable();
+    gids.dedup();
+    let gids: Vec<_> = gids.iter().map(u32::to_string).collect();
+    Some(format!(
+        "is refused to user {uid} (groups {}): it has owner {}:{} and mode {:04o}",
+        gids.join(", "),
+        found.uid(),
+        found.gid(),
+        found.mode() & 0o7777
+    ))
+}
+
+/// As sysfs writes it.
+fn device_number(found: &Metadata) -> String {
+    let number = found.rdev();
+    format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number))
+}
+
+/// The device number that sysfs gives a group's node.
+pub(crate) fn group_number(host: &Host, name: &str) -> Option<String> {
+    let dir = host.sysfs_dir(Path::new("class/vfio").join(name)).ok()??;
+    Some(dir.read("dev").ok()??.trim().to_owned())
+}
