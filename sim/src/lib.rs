@@ -113,7 +113,7 @@
 //!
 //! # What it does not do
 //!
-//! There is no IOMMU, no interrupt is delivered, and no uevent is sent. A write to `create` or
+//! There is no IOMMU, and no uevent is sent. A write to `create` or
 //! `remove` in the tree creates and removes nothing: use the machine's methods.
 
 #![forbid(unsafe_code)]

@@ -8,6 +8,7 @@ use drivers as _;
 
 #[path = "../bench/mod.rs"]
 mod bench;
+mod interrupts;
 mod lifecycle;
 mod mtty;
 mod platform;

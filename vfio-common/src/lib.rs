@@ -11,6 +11,7 @@
 //! | [`route`] | from a name to an open device: IOMMU groups and containers |
 //! | [`device`] | an open device, and the [`Backend`](device::Backend) behind it |
 //! | [`region`] | a device's regions: what is mapped of them, and access |
+//! | [`irq`] | a device's interrupts, delivered through eventfds |
 //! | [`pci_config`] | PCI configuration space |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
 //!
@@ -46,6 +47,7 @@ mod uapi;
 
 pub mod bus;
 pub mod device;
+pub mod irq;
 pub mod pci_config;
 pub mod region;
 pub mod route;

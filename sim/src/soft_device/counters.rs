@@ -13,7 +13,7 @@ pub struct Counters {
     pub writes: u64,
     /// `mmap`.
     pub maps: u64,
-    /// `ioctl`: descriptions and resets.
+    /// `ioctl`: descriptions, interrupts and resets.
     pub ioctls: u64,
 }
 
