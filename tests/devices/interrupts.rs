@@ -179,7 +179,7 @@ fn only_one_of_intx_and_msi_is_on_at_a_time() {
         let name = card.name();
         let expected = format!(
             "interrupt 1 (msi) of {name} cannot be enabled while interrupt 0 (intx) of {name} is: \
-             only one of intx, msi and msi-x may be on, so drop the other's interrupt set first"
+             only one of intx, msi and msix may be on, so drop the other's interrupt set first"
         );
         assert_eq!(refused.to_string(), expected);
         let again = card.enable_irq(pci::INTX, ..).unwrap_err();
@@ -203,7 +203,9 @@ fn only_one_of_intx_and_msi_is_on_at_a_time() {
 fn what_another_handle_enabled_is_the_kernels_to_refuse() {
     let bench = Bench::new();
     let created = bench.create("mtty", "mtty-1");
-    let (first, second) = (bench.open(&created), bench.open(&created));
+    let bus = bench.bus();
+    let open = || bus.open(&created.address).unwrap();
+    let (first, second) = (open(), open());
     let intx = first.enable_irq(pci::INTX, ..).unwrap();
     let refused = second.enable_irq(pci::MSI, ..).unwrap_err();
     assert!(matches!(refused, IrqError::Enable { .. }), "{refused}");
@@ -375,7 +377,7 @@ fn what_a_device_does_not_have_is_said() {
         }
         let error = card.enable_irq(pci::ERR, ..).unwrap_err().to_string();
         let expected =
-            format!("there is no interrupt 3 (error) of {}: work without it, or poll", card.name());
+            format!("there is no interrupt 3 (err) of {}: work without it, or poll", card.name());
         assert_eq!(error, expected);
     });
     with_platform(|device| {

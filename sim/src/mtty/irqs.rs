@@ -77,3 +77,79 @@ fn trigger(board: &Board, irq: IrqInfo, request: &IrqRequest<'_>) -> io::Result<
 fn is_first(request: &IrqRequest<'_>) -> bool {
     request.start == 0 && request.data.count() == 1
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::event::{EventfdFlags, eventfd};
+    use vfio_common::device::Backend as _;
+
+    use super::super::Mtty;
+    use super::*;
+    use crate::SoftDevice;
+
+    const NOTHING: IrqData<'_> = IrqData::None { count: 0 };
+    const ONE: IrqData<'_> = IrqData::None { count: 1 };
+
+    fn card() -> SoftDevice {
+        let card = SoftDevice::new(Mtty::single_port()).unwrap();
+        card.device_info().unwrap();
+        card
+    }
+
+    /// The error number, 0 if there is none.
+    fn set(card: &SoftDevice, index: u32, action: IrqAction, start: u32, data: IrqData<'_>) -> i32 {
+        match card.set_irqs(&IrqRequest { index, start, action, data }) {
+            Ok(granted) => i32::try_from(granted).unwrap(),
+            Err(error) => error.raw_os_error().unwrap(),
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_as_by_the_kernel() {
+        use IrqAction::{Mask, Trigger, Unmask};
+        let (ok, invalid, none) = (0, Errno::INVAL.raw_os_error(), Errno::NOTTY.raw_os_error());
+        let fd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap();
+        let (on, off) = ([Some(fd.as_fd())], [None]);
+        let (on, off) = (IrqData::EventFds(&on), IrqData::EventFds(&off));
+
+        let unasked = SoftDevice::new(Mtty::single_port()).unwrap();
+        assert_eq!(set(&unasked, INTX, Trigger, 0, on), invalid, "before GET_INFO");
+
+        let card = card();
+        for (index, action, start, data, expected) in [
+            (5, Trigger, 0, on, invalid),
+            (2, Trigger, 0, on, none),
+            (4, Trigger, 0, on, none),
+            // It counts vectors against the number of interrupts, and then wants the first only.
+            (2, Trigger, 4, on, none),
+            (2, Trigger, 5, on, invalid),
+            (INTX, Trigger, 1, on, invalid),
+            (INTX, Trigger, 0, NOTHING, invalid),
+            (INTX, Trigger, 0, ONE, invalid),
+            (INTX, Mask, 0, ONE, invalid),
+            (MSI, Mask, 0, ONE, none),
+            (INTX, Trigger, 0, on, ok),
+            (MSI, Trigger, 0, on, invalid),
+            (MSI, Trigger, 0, NOTHING, invalid),
+            (INTX, Unmask, 0, on, none),
+            (INTX, Unmask, 0, IrqData::Bool(&[false]), ok),
+            (INTX, Mask, 0, IrqData::Bool(&[true]), ok),
+            (INTX, Mask, 0, IrqData::None { count: 2 }, invalid),
+            (INTX, Trigger, 0, on, ok),
+            (INTX, Trigger, 0, off, ok),
+            (MSI, Trigger, 0, on, ok),
+            (MSI, Trigger, 0, ONE, ok),
+            (MSI, Trigger, 0, NOTHING, ok),
+            (MSI, Trigger, 0, NOTHING, invalid),
+        ] {
+            let found = set(&card, index, action, start, data);
+            assert_eq!(found, expected, "{index} {action:?} {start} {data:?}");
+        }
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let bad = [Some(file.as_fd())];
+        assert_eq!(set(&card, MSI, Trigger, 0, IrqData::EventFds(&bad)), invalid);
+        assert_eq!(set(&card, INTX, Trigger, 0, on), ok, "a bad eventfd leaves nothing on");
+    }
+}

@@ -48,7 +48,7 @@ pub enum IrqError {
     },
     /// Another interrupt is on, and the device can have one of the two.
     #[error(
-        "{irq} cannot be enabled while {enabled} is: only one of intx, msi and msi-x may be on, so \
+        "{irq} cannot be enabled while {enabled} is: only one of intx, msi and msix may be on, so \
          drop the other's interrupt set first"
     )]
     Exclusive {

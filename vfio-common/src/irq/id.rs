@@ -46,7 +46,7 @@ pub fn removal_request(flags: DeviceFlags) -> Option<u32> {
     known.into_iter().find(|(kind, _)| flags.contains(*kind)).map(|(_, index)| index)
 }
 
-/// One interrupt of one device, for messages: `interrupt 2 (msi-x) of 83b8f4f2-...`.
+/// One interrupt of one device, for messages: `interrupt 2 (msix) of 83b8f4f2-...`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IrqId {
     device: Arc<str>,
@@ -57,12 +57,12 @@ pub struct IrqId {
 impl IrqId {
     pub(super) fn new(device: Arc<str>, flags: DeviceFlags, index: u32) -> Self {
         let name = match index {
-            _ if Some(index) == removal_request(flags) => Some("removal request"),
+            _ if Some(index) == removal_request(flags) => Some("req"),
             _ if !flags.contains(DeviceFlags::PCI) => None,
             pci::INTX => Some("intx"),
             pci::MSI => Some("msi"),
-            pci::MSIX => Some("msi-x"),
-            pci::ERR => Some("error"),
+            pci::MSIX => Some("msix"),
+            pci::ERR => Some("err"),
             _ => None,
         };
         Self { device, index, name }
