@@ -9,20 +9,18 @@ use crate::device::DeviceFlags;
 
 /// The interrupts of a PCI device by index (`include/uapi/linux/vfio.h`).
 pub mod pci {
-    use vfio_bindings::bindings::vfio as sys;
-
     /// The interrupt pin. It masks itself when it fires, until
-    /// [`IrqSet::unmask`](super::IrqSet::unmask).
-    pub const INTX: u32 = sys::VFIO_PCI_INTX_IRQ_INDEX;
+    /// [`IrqSet::unmask`](crate::irq::IrqSet::unmask).
+    pub const INTX: u32 = 0;
     /// Message-signalled interrupts.
-    pub const MSI: u32 = sys::VFIO_PCI_MSI_IRQ_INDEX;
+    pub const MSI: u32 = 1;
     /// Message-signalled interrupts with a table.
-    pub const MSIX: u32 = sys::VFIO_PCI_MSIX_IRQ_INDEX;
+    pub const MSIX: u32 = 2;
     /// The device reported an error that it cannot recover from (PCI AER).
-    pub const ERR: u32 = sys::VFIO_PCI_ERR_IRQ_INDEX;
+    pub const ERR: u32 = 3;
     /// The kernel asks for the device back, for example because it is being removed. Some kernel
     /// drivers offer it and never fire it.
-    pub const REQ: u32 = sys::VFIO_PCI_REQ_IRQ_INDEX;
+    pub const REQ: u32 = 4;
 }
 
 /// The index of the interrupt by which the kernel asks for a device back; `None` for kinds of devices
@@ -97,7 +95,7 @@ impl fmt::Display for IrqId {
 pub enum IrqOperation {
     /// [`IrqSet::mask`](super::IrqSet::mask).
     Mask,
-    /// [`IrqSet::unmask`](super::IrqSet::unmask).
+    /// [`IrqSet::unmask`](crate::irq::IrqSet::unmask).
     Unmask,
     /// [`IrqSet::trigger`](super::IrqSet::trigger).
     Trigger,
@@ -113,5 +111,32 @@ impl fmt::Display for IrqOperation {
             Self::Trigger => "trigger",
             Self::Remove => "remove",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_the_headers() {
+        let header = [
+            sys::VFIO_PCI_INTX_IRQ_INDEX,
+            sys::VFIO_PCI_MSI_IRQ_INDEX,
+            sys::VFIO_PCI_MSIX_IRQ_INDEX,
+            sys::VFIO_PCI_ERR_IRQ_INDEX,
+            sys::VFIO_PCI_REQ_IRQ_INDEX,
+        ];
+        assert_eq!([pci::INTX, pci::MSI, pci::MSIX, pci::ERR, pci::REQ], header);
+    }
+
+    #[test]
+    fn an_interrupt_has_the_name_that_its_kind_of_device_gives_it() {
+        let shown = |flags, index| IrqId::new("a".into(), flags, index).to_string();
+        assert_eq!(shown(DeviceFlags::PCI, pci::MSIX), "interrupt 2 (msix) of a");
+        assert_eq!(shown(DeviceFlags::CCW, 2), "interrupt 2 (req) of a");
+        assert_eq!(shown(DeviceFlags::AP, 0), "interrupt 0 (req) of a");
+        assert_eq!(shown(DeviceFlags::PLATFORM, 0), "interrupt 0 of a");
+        assert_eq!(shown(DeviceFlags::PCI, 9), "interrupt 9 of a");
     }
 }

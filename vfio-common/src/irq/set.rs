@@ -190,6 +190,34 @@ impl IrqSet {
     /// Lets a vector fire again after [`IrqSet::mask`], or after it fired and masked itself
     /// ([`IrqFlags::AUTOMASKED`]): call it after each event that was served.
     ///
+    /// ```
+    /// use vfio_common::irq::pci;
+    /// # use vfio_common::route::{Opener as _, Target};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let machine = vfio_sim::Machine::demo()?;
+    /// # let name = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned();
+    /// # let sysfs = format!("bus/mdev/devices/{name}").into();
+    /// # let device = machine.opener().open(&Target { name, sysfs })?;
+    /// // A serial card that sends to itself: FIFO on, receive interrupt on.
+    /// let irqs = device.enable_irq(pci::INTX, ..)?;
+    /// let port = device.region(0)?;
+    /// port.write8(2, 0x01)?;
+    /// port.write8(1, 0x01)?;
+    /// port.write8(0, b'x')?;
+    ///
+    /// let serve = || {
+    ///     while port.read8(5)? & 0x01 != 0 {
+    ///         assert_eq!(port.read8(0)?, b'x');
+    ///     }
+    ///     Ok::<_, vfio_common::region::RegionError>(())
+    /// };
+    /// assert_eq!(irqs.vector(0)?.wait(None)?, Some(1));
+    /// serve()?;
+    /// irqs.unmask(0)?;
+    /// serve()?; // what came before the unmask
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`IrqSet::mask`].
     pub fn unmask(&self, vector: u32) -> Result<(), IrqError> {
