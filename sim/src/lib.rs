@@ -35,13 +35,14 @@
 //!
 //! # Testing a driver on a model of one's own device
 //!
-//! A [`Model`](model::Model) says what regions there are and what an access does. This one has a page
-//! of registers, of which one counts what is written to it, and a page of memory that is mapped:
+//! A [`Model`](model::Model) says what regions and interrupts there are and what an access does. This
+//! one has a page of registers, of which one counts what is written to it and fires an interrupt, and a
+//! page of memory that is mapped:
 //!
 //! ```
 //! use std::io;
 //!
-//! use vfio_common::device::{DeviceFlags, DeviceInfo};
+//! use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
 //! use vfio_common::region::Area;
 //! use vfio_common::route::{Opener as _, Target};
 //! use vfio_sim::Machine;
@@ -60,7 +61,11 @@
 //!     }
 //!
 //!     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-//!         Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+//!         Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 1 })
+//!     }
+//!
+//!     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {
+//!         Ok(IrqInfo { index, flags: IrqFlags::EVENTFD, count: u32::from(index == 0) })
 //!     }
 //!
 //!     fn read(&mut self, board: &Board, region: u32, at: u64, bytes: &mut [u8]) -> io::Result<()> {
@@ -73,7 +78,10 @@
 //!
 //!     fn write(&mut self, board: &Board, region: u32, at: u64, bytes: &[u8]) -> io::Result<()> {
 //!         match at {
-//!             0 => self.rung += 1,
+//!             0 => {
+//!                 self.rung += 1;
+//!                 board.fire(0, 0);
+//!             }
 //!             _ => board.write(region, at, bytes)?,
 //!         }
 //!         Ok(())
@@ -92,10 +100,12 @@
 //! // What follows is the driver.
 //! let sysfs = format!("bus/mdev/devices/{name}").into();
 //! let device = machine.opener().open(&Target { name, sysfs })?;
+//! let irqs = device.enable_irq(0, ..)?;
 //! let registers = device.region(0)?;
 //! registers.write32(0, 1)?;
 //! registers.write32(0, 1)?;
 //! assert_eq!(registers.read32(0)?, 2);
+//! assert_eq!(irqs.vector(0)?.try_read()?, Some(2));
 //! assert_eq!(bell.counters().reads, 1);
 //!
 //! let memory = registers.window(0x1000..0x2000)?;
@@ -113,8 +123,7 @@
 //!
 //! # What it does not do
 //!
-//! Its IOMMU notes what is mapped, and no model makes DMA. No interrupt is delivered, and no uevent is
-//! sent. A write to `create` or `remove` in the tree creates and removes nothing: use the machine's
+//! Its IOMMU notes what is mapped, and no model makes DMA. No uevent is sent. A write to `create` or `remove` in the tree creates and removes nothing: use the machine's
 //! methods.
 
 #![forbid(unsafe_code)]

@@ -3,9 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use mdev_bus::{Address, Builder, Bus};
 use uuid::Uuid;
@@ -32,6 +36,15 @@ pub(crate) enum Bench {
 pub(crate) struct Created<'a> {
     pub(crate) address: Address,
     bench: &'a Bench,
+}
+
+/// The removal of a device, which ends when nobody has it open any more.
+#[derive(Debug)]
+pub(crate) struct Removal<'a> {
+    address: Address,
+    bench: &'a Bench,
+    /// The kernel's answer.
+    done: mpsc::Receiver<io::Result<()>>,
 }
 
 impl Bench {
@@ -120,6 +133,40 @@ impl Bench {
     }
 }
 
+impl<'a> Created<'a> {
+    /// Starts to remove the device, which may be open.
+    pub(crate) fn start_removal(self) -> Removal<'a> {
+        let (address, bench) = (self.address, self.bench);
+        let remove = self.sysfs_path().join("remove");
+        std::mem::forget(self);
+        let (answer, done) = mpsc::channel();
+        match bench {
+            Bench::Software(machine) => machine.remove(&address.to_string()).unwrap(),
+            // The write returns when the device is gone. If that is never, only the thread waits.
+            Bench::Kernel(_) => {
+                thread::spawn(move || answer.send(fs::write(remove, "1")));
+            }
+        }
+        Removal { address, bench, done }
+    }
+}
+
+impl Removal<'_> {
+    /// Whether the device is gone, now or within `limit`.
+    pub(crate) fn ends_within(&self, limit: Duration) -> bool {
+        match self.bench {
+            Bench::Software(machine) => machine.device(&self.address.to_string()).is_none(),
+            Bench::Kernel(_) => match self.done.recv_timeout(limit) {
+                Ok(removed) => {
+                    removed.unwrap();
+                    true
+                }
+                Err(_) => false,
+            },
+        }
+    }
+}
+
 impl Created<'_> {
     fn sysfs_path(&self) -> PathBuf {
         let root = self.bench.host().sysfs_root().to_owned();
@@ -140,7 +187,7 @@ impl Drop for Created<'_> {
                 fs::write(remove, "1").map_err(|error| error.to_string())
             }
         };
-        if !std::thread::panicking() {
+        if !thread::panicking() {
             removed.unwrap();
         }
     }

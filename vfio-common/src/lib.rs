@@ -12,6 +12,7 @@
 //! | [`device`] | an open device, and the [`Backend`](device::Backend) behind it |
 //! | [`iommu`] | the memory that devices reach: address spaces and DMA buffers |
 //! | [`region`] | a device's regions: what is mapped of them, and access |
+//! | [`irq`] | a device's interrupts, delivered through eventfds |
 //! | [`pci_config`] | PCI configuration space |
 //! | [`migration`] | a device's inner state: saved, and restored to another device |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
@@ -53,6 +54,7 @@ pub mod bus;
 pub mod device;
 pub mod diagnosis;
 pub mod iommu;
+pub mod irq;
 pub mod migration;
 pub mod pci_config;
 pub mod region;

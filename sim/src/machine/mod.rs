@@ -226,7 +226,9 @@ impl Machine {
 
     /// Removes a device, as a write of `1` to its `remove` does. While somebody has it open it keeps
     /// working, cannot be opened again, and keeps its directory, its group and its instance; they go
-    /// with the last close. The kernel lets the writer wait until then, this method does not.
+    /// with the last close. Who has it open is asked once to let go of it, through the interrupt for that
+    /// ([`removal_request`](vfio_common::irq::removal_request)). The kernel lets the writer wait until
+    /// the last close and asks again every 10 s, this method does not.
     ///
     /// # Errors
     /// [`SimError::Remove`] with `ENOENT` when there is no such device or it is being removed,
@@ -239,6 +241,7 @@ impl Machine {
             return Err(SimError::Remove { uuid, source });
         };
         entry.leaving = true;
+        entry.device.request_removal();
         self.tree().begin_removal(uuid)?;
         Ok(self.finish_removal(&mut state, uuid)?)
     }

@@ -49,6 +49,9 @@ impl Drop for Open {
         let mut state = self.machine.state();
         if let Some(entry) = state.devices.get_mut(&self.name) {
             entry.open = entry.open.saturating_sub(1);
+            if entry.open == 0 {
+                entry.device.closed();
+            }
             // Nobody is left to tell if the tree cannot be changed; it goes with the machine.
             let _ = self.machine.finish_removal(&mut state, &self.name);
         }

@@ -27,16 +27,19 @@ impl Registers {
         bytes.iter_mut().zip(value.iter().skip(within)).for_each(|(byte, value)| *byte = *value);
     }
 
-    /// Writes a part of one register. The other bytes are written as they read.
-    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+    /// Writes a part of one register. The other bytes are written as they read. Returns what was
+    /// written to the doorbell.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> Option<u32> {
         let (register, within) = split(offset);
         let mut value = self.value(register).to_le_bytes();
         value.iter_mut().skip(within).zip(bytes).for_each(|(value, byte)| *value = *byte);
+        let value = u32::from_le_bytes(value);
         match register {
-            SCRATCH => self.scratch = u32::from_le_bytes(value),
+            SCRATCH => self.scratch = value,
             DOORBELL => self.doorbells = self.doorbells.wrapping_add(1),
             _ => {}
         }
+        (register == DOORBELL).then_some(value)
     }
 
     fn value(&self, register: u64) -> u32 {

@@ -53,7 +53,7 @@ const AREAS: [Area; 3] = [
 /// | 0x00 | ro | 0x73706172 |
 /// | 0x04 | ro | pieces read or written in region 0 through the descriptor, this one included |
 /// | 0x08 | rw | scratch |
-/// | 0x0c | wo | doorbell, reads 0 |
+/// | 0x0c | wo | doorbell: a write of n < 8 fires MSI-X vector n; reads 0 |
 /// | 0x10 | ro | writes to the doorbell |
 #[derive(Debug)]
 pub struct Sparse {
@@ -146,7 +146,9 @@ impl Model for Sparse {
                 self.registers.accesses = self.registers.accesses.wrapping_add(1);
                 for (at, part) in (offset..).step_by(4).zip(bytes.chunks(4)) {
                     if at < registers::SIZE {
-                        self.registers.write(at, part);
+                        if let Some(vector) = self.registers.write(at, part) {
+                            board.fire(MSIX, vector);
+                        }
                     } else {
                         board.write(region, at, part)?;
                     }

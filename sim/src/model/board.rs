@@ -1,4 +1,4 @@
-//! The memory behind a software device.
+//! The memory and the interrupts behind a software device.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,19 @@ use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
 use vfio_common::{Mapping, Protection};
 
+use super::irqs::Irqs;
 use super::layout::Places;
 use crate::errno::failed;
 
-/// The board that a model sits on: the memory of its regions, which programs may have mapped. What
-/// the model writes here they see, and the other way round.
+/// The board that a model sits on: the memory of its regions, which programs may have mapped, and its
+/// interrupts. What the model writes here they see, and the other way round; what it fires, they hear.
 #[derive(Debug)]
 pub struct Board {
     pub(crate) places: Places,
     /// Every byte of memory at the offset that it has in the device's file; the rest are holes, which
     /// take no room. `None` when no region has memory.
     memory: Option<File>,
+    pub(super) irqs: Irqs,
 }
 
 impl Board {
@@ -29,7 +31,7 @@ impl Board {
             Ok(memory)
         };
         let memory = places.memory_length().map(file).transpose()?;
-        Ok(Self { places, memory })
+        Ok(Self { places, memory, irqs: Irqs::default() })
     }
 
     /// Reads bytes of a region's memory, from `offset` bytes after its start.

@@ -8,6 +8,7 @@
 //!   and write: the two ways are as different as with a real device, and see the same bytes.
 
 mod board;
+mod irqs;
 mod layout;
 mod region;
 
@@ -16,13 +17,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use vfio_common::device::{DeviceInfo, IrqInfo};
+use vfio_common::device::{DeviceInfo, IrqInfo, IrqRequest};
 
 use crate::errno::failed;
 
 pub use self::board::Board;
 pub use self::layout::Layout;
 pub use self::region::RegionModel;
+
+pub(crate) use self::irqs::{check_range, named};
 
 /// The behaviour of a device: what its kernel driver and its hardware do together. A value of the
 /// type is the state of one device, from its creation to its removal; opening and closing the device
@@ -56,6 +59,16 @@ pub trait Model: Debug + Send + 'static {
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {
         let _ = index;
         Err(failed(Errno::INVAL))
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS`; by default what [`Board::set_irqs`] does with an interrupt as
+    /// [`Model::irq_info`] describes it. The model fires it by [`Board::fire`].
+    ///
+    /// # Errors
+    /// As [`Board::set_irqs`].
+    fn set_irqs(&mut self, board: &Board, request: &IrqRequest<'_>) -> io::Result<u32> {
+        let irq = self.irq_info(request.index)?;
+        board.set_irqs(self.device_info()?, irq, request)
     }
 
     /// A trapped read of one piece: 1, 2, 4 or 8 bytes at a multiple of that from the region's start,

@@ -1,6 +1,7 @@
 //! The kernel's sample serial card, `samples/vfio-mdev/mtty.c`, as it behaves on Linux 6.12.
 
 mod config;
+mod irqs;
 mod migration;
 mod port;
 
@@ -8,7 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
+use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo, IrqRequest};
 
 use self::config::Config;
 use self::migration::Migration;
@@ -103,28 +104,37 @@ impl Model for Mtty {
         Ok(IrqInfo { index, flags, count: 1 })
     }
 
+    fn set_irqs(&mut self, board: &Board, request: &IrqRequest<'_>) -> io::Result<u32> {
+        let irq = self.irq_info(request.index).ok();
+        irqs::set(board, irq, self.irqs, request)
+    }
+
     fn read(
         &mut self,
-        _board: &Board,
+        board: &Board,
         region: u32,
         offset: u64,
         bytes: &mut [u8],
     ) -> io::Result<()> {
         if region == CONFIG {
             self.config.read(offset, bytes);
-        } else if let (Some(value), Some(first)) =
-            (self.port(region)?.read(offset), bytes.first_mut())
-        {
+            return Ok(());
+        }
+        let port = self.port(region)?;
+        if let (Some(value), Some(first)) = (port.read(offset), bytes.first_mut()) {
             *first = value;
         }
+        fire(board, port);
         Ok(())
     }
 
-    fn write(&mut self, _board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         if region == CONFIG {
             self.config.write(offset, bytes);
         } else if let Some(first) = bytes.first() {
-            self.port(region)?.write(offset, *first);
+            let port = self.port(region)?;
+            port.write(offset, *first);
+            fire(board, port);
         }
         Ok(())
     }
@@ -141,6 +151,14 @@ impl Model for Mtty {
     fn reset(&mut self, _board: &Board) -> io::Result<()> {
         self.migration.reset();
         Ok(())
+    }
+}
+
+/// Fires what a port has to tell through whichever interrupt is on.
+fn fire(board: &Board, port: &mut Port) {
+    for _ in 0..port.take_interrupts() {
+        board.fire(INTX, 0);
+        board.fire(MSI, 0);
     }
 }
 

@@ -21,6 +21,7 @@ mod enable {
     pub(super) const RECEIVED: u8 = 1 << 0;
     pub(super) const TRANSMITTER_EMPTY: u8 = 1 << 1;
     pub(super) const LINE_STATUS: u8 = 1 << 2;
+    pub(super) const MODEM_STATUS: u8 = 1 << 3;
 }
 
 /// Interrupt identification register.
@@ -39,6 +40,9 @@ const FIFO_CLEAR: u8 = 0x06;
 const DIVISOR_LATCH: u8 = 1 << 7;
 /// Modem control register: CTS follows the FIFO.
 const AUTO_FLOW_CONTROL: u8 = 1 << 5;
+/// The same: data terminal ready or request to send; the second output.
+const MODEM_LINES: u8 = 0x03;
+const SECOND_OUTPUT: u8 = 1 << 3;
 /// Line status register.
 const DATA_READY: u8 = 1 << 0;
 const OVERRUN: u8 = 1 << 1;
@@ -66,6 +70,8 @@ pub(super) struct Port {
     line_control: u8,
     modem_control: u8,
     scratch: u8,
+    /// Interrupts that were not taken yet.
+    interrupts: u8,
 }
 
 /// Bytes of a port in the data of a migration: `struct serial_port` of the kernel driver.
@@ -87,6 +93,7 @@ impl Port {
             line_control: 0,
             modem_control: 0,
             scratch: 0,
+            interrupts: 0,
         }
     }
 
@@ -114,7 +121,10 @@ impl Port {
             register::DATA if self.latch() => self.divisor |= u16::from(value),
             register::DATA => self.transmit(value),
             register::INTERRUPT_ENABLE if self.latch() => self.divisor |= u16::from(value) << 8,
-            register::INTERRUPT_ENABLE => self.interrupt_enable = value,
+            register::INTERRUPT_ENABLE => {
+                self.interrupt_enable = value;
+                self.interrupt_if(enable::TRANSMITTER_EMPTY, self.looks_empty());
+            }
             register::FIFO_CONTROL => {
                 self.fifo_control = value;
                 if value & FIFO_CLEAR != 0 {
@@ -130,7 +140,11 @@ impl Port {
                     self.divisor = 0;
                 }
             }
-            register::MODEM_CONTROL => self.modem_control = value,
+            register::MODEM_CONTROL => {
+                self.modem_control = value;
+                self.interrupt_if(enable::MODEM_STATUS, value & SECOND_OUTPUT != 0);
+                self.interrupt_if(enable::MODEM_STATUS, value & MODEM_LINES != 0);
+            }
             register::SCRATCH => self.scratch = value,
             _ => {}
         }
@@ -194,6 +208,17 @@ impl Port {
         port
     }
 
+    /// How many interrupts the accesses since the last call caused.
+    pub(super) fn take_interrupts(&mut self) -> u8 {
+        std::mem::take(&mut self.interrupts)
+    }
+
+    fn interrupt_if(&mut self, enabled_by: u8, happened: bool) {
+        if happened && self.interrupt_enable & enabled_by != 0 {
+            self.interrupts = self.interrupts.saturating_add(1);
+        }
+    }
+
     fn latch(&self) -> bool {
         self.line_control & DIVISOR_LATCH != 0
     }
@@ -210,16 +235,19 @@ impl Port {
             *place = value;
             self.head = after(self.head);
             self.count = self.count.saturating_add(1);
+            self.interrupt_if(enable::RECEIVED, self.count == self.trigger);
         }
+        self.interrupt_if(enable::LINE_STATUS, self.overrun);
     }
 
     fn receive(&mut self) -> Option<u8> {
-        if self.looks_empty() {
-            return None;
+        let mut value = None;
+        if !self.looks_empty() {
+            value = self.fifo.get(self.tail).copied();
+            self.tail = after(self.tail);
+            self.count = self.count.saturating_sub(1);
         }
-        let value = self.fifo.get(self.tail).copied();
-        self.tail = after(self.tail);
-        self.count = self.count.saturating_sub(1);
+        self.interrupt_if(enable::TRANSMITTER_EMPTY, self.looks_empty());
         value
     }
 

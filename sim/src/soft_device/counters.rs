@@ -13,7 +13,7 @@ pub struct Counters {
     pub writes: u64,
     /// `mmap`.
     pub maps: u64,
-    /// `ioctl`: descriptions, features and resets.
+    /// `ioctl`: descriptions, interrupts, features and resets.
     pub ioctls: u64,
 }
 

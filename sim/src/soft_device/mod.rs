@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use vfio_common::device::{Backend, DeviceInfo, IrqInfo};
+use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
+use vfio_common::irq::removal_request;
 use vfio_common::region::{RegionFlags, RegionInfo};
 use vfio_common::{Mapping, Protection, page_size};
 
@@ -61,6 +62,19 @@ impl SoftDevice {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.calls.so_far()
+    }
+
+    /// Asks whoever has the device open to let go of it.
+    pub(crate) fn request_removal(&self) {
+        let info = self.model().device_info();
+        if let Some(index) = info.ok().and_then(|info| removal_request(info.flags)) {
+            self.board.fire(index, 0);
+        }
+    }
+
+    /// The last close.
+    pub(crate) fn closed(&self) {
+        self.board.disable_all();
     }
 
     fn model(&self) -> MutexGuard<'_, Box<dyn Model>> {
@@ -137,6 +151,11 @@ impl Backend for SoftDevice {
             return Err(failed(Errno::INVAL));
         }
         self.board.map(offset, length, protection)
+    }
+
+    fn set_irqs(&self, request: &IrqRequest<'_>) -> io::Result<u32> {
+        self.calls.ioctls.add();
+        self.model().set_irqs(&self.board, request)
     }
 
     fn feature(&self, flags: u32, data: &mut [u8]) -> io::Result<()> {

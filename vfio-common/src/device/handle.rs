@@ -10,11 +10,13 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{Backend, DeviceError, DeviceInfo, IrqInfo};
+use crate::irq::Claims;
 use crate::pci_config::{ConfigError, PciConfig};
 use crate::region::{Region, RegionError, RegionInfo, RegionState};
 
 /// An open device. Clones are handles to the same one; it closes when the last of them, and the
-/// last [`Region`] and [`Window`](crate::region::Window) made from them, is dropped.
+/// last [`Region`], [`Window`](crate::region::Window) and [`IrqSet`](crate::irq::IrqSet) made from them,
+/// is dropped.
 #[derive(Debug, Clone)]
 pub struct Device {
     shared: Arc<Shared>,
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     info: DeviceInfo,
     /// Regions in use, so that one region is mapped once.
     regions: Mutex<BTreeMap<u32, Weak<RegionState>>>,
+    /// Interrupts that are on.
+    pub(crate) irqs: Claims,
     pub(crate) backend: Arc<dyn Backend>,
 }
 
@@ -50,8 +54,8 @@ impl Device {
         let info = backend
             .device_info()
             .map_err(|source| DeviceError::Info { device: name.clone(), source })?;
-        let regions = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { name, info, regions, backend }) })
+        let (regions, irqs) = (Mutex::default(), Claims::default());
+        Ok(Self { shared: Arc::new(Shared { name, info, regions, irqs, backend }) })
     }
 
     /// The device's name, for messages.

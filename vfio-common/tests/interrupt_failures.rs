@@ -1,0 +1,57 @@
+//! Every call on the way to an interrupt fails once: nothing stays open, nothing stays on. The only test
+//! of its process, for it counts descriptors.
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
+use std::error::Error;
+use std::fs;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use vfio_common::irq::pci;
+use vfio_common::route::Target;
+use vfio_sim::Machine;
+
+const NAME: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1003";
+
+/// Opens the device, fires two vectors of MSI-X, exchanges one of them, and closes the device.
+fn walk(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let sysfs = format!("bus/mdev/devices/{NAME}").into();
+    let device = machine.opener().open(&Target { name: NAME.to_owned(), sysfs })?;
+    let request = device.enable_irq(pci::REQ, ..)?;
+    let mut irqs = device.enable_irq(pci::MSIX, ..2)?;
+    irqs.trigger(1)?;
+    irqs.remove(..1)?;
+    irqs.add(5..)?;
+    device.region(0)?.write32(0xc, 5)?;
+    assert_eq!(irqs.vector(5)?.wait(Some(Duration::ZERO))?, Some(1));
+    drop((request, device));
+    assert_eq!(irqs.vector(1)?.try_read()?, Some(1));
+    Ok(())
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn whatever_fails_nothing_is_left() {
+    let machine = Machine::demo().unwrap();
+    walk(&machine).unwrap();
+    let before = machine.calls();
+    walk(&machine).unwrap();
+    let calls = machine.calls() - before;
+    let open = descriptors();
+    let mut failed = 0;
+    for nth in 1..=calls {
+        machine.fail_call(nth, Errno::NOMEM.raw_os_error());
+        if let Err(error) = walk(&machine) {
+            assert!(error.to_string().contains(NAME), "call {nth}: {error}");
+            failed += 1;
+        }
+        assert_eq!((machine.open_devices(), descriptors()), (0, open), "call {nth}");
+    }
+    // Mappings that fail are done without, and drops have nobody to tell.
+    assert!(failed >= 8, "{failed} of {calls}");
+    machine.fail_call(0, 0);
+    walk(&machine).unwrap();
+}
