@@ -202,18 +202,3 @@ fn anything_can_be_put_in_by_hand() {
     tree.remove("bus/mdev").unwrap();
     assert!(tree.host().sysfs_dir("bus/mdev/devices").unwrap().is_none());
 }
-
-#[test]
-#[ignore = "a measurement: cargo test -p vfio-sim --release -- --ignored --nocapture"]
-fn ten_thousand_devices() {
-    let tree = mtty();
-    let start = Instant::now();
-    for number in 0..10_000 {
-        let uuid = format!("83b8f4f2-509f-382f-3c1e-{number:012x}");
-        tree.add_device(&MdevDevice::new(uuid, "mtty", "mtty-1")).unwrap();
-    }
-    println!("added in {:?}", start.elapsed());
-    let start = Instant::now();
-    drop(tree);
-    println!("dropped in {:?}", start.elapsed());
-}

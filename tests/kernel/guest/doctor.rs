@@ -247,6 +247,8 @@ fn a_group_that_is_not_viable_names_the_offender() {
 #[test]
 fn a_pci_function_should_open_once_it_is_bound() {
     let name = "0000:00:04.0";
+    // Other tests leave it bound.
+    drop(OnVfio(name));
     let before = doctor(name);
     assert_eq!(before.status, 1);
     assert_parts(&before.stdout, &["is bound to no kernel driver", "vfio-pci"]);
