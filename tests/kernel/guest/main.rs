@@ -10,5 +10,6 @@
 
 mod life;
 mod machine;
+mod pci_interrupts;
 mod program;
 mod refusals;
