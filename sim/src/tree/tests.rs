@@ -1,6 +1,5 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::Instant;
 
 use rustix::io::Errno;
 
