@@ -55,6 +55,8 @@ pub(crate) enum Failure {
     StateFile(#[from] StateFileError),
     #[error("{0}: see `mdevbus show` for the regions there are")]
     NoSuchPlace(RegionError),
+    #[error("{0} (--via trapped)")]
+    NotMapped(RegionError),
 }
 
 impl From<PlugError> for Failure {
@@ -69,6 +71,7 @@ impl From<PlugError> for Failure {
 impl From<RegionError> for Failure {
     fn from(error: RegionError) -> Self {
         match error {
+            RegionError::NotMapped { .. } => Self::NotMapped(error),
             RegionError::Absent { .. } | RegionError::OutOfRange { .. } => Self::NoSuchPlace(error),
             _ => Self::Region(error),
         }

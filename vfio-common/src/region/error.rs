@@ -39,7 +39,9 @@ pub enum RegionError {
         size: u64,
     },
     /// The offset is not a multiple of the access's width.
-    #[error("{offset:#x} in region {index} of {device} is not a multiple of the width {width}")]
+    #[error(
+        "{offset:#x} in region {index} of {device} is not a multiple of the width {width}: use a narrower access"
+    )]
     Misaligned {
         /// The device's name.
         device: Arc<str>,
@@ -79,7 +81,7 @@ pub enum RegionError {
     #[error(
         "cannot {} {length} bytes at {offset:#x} in region {index} of {device}{}",
         if *write { "write" } else { "read" },
-        hint(source)
+        hint(*index, source)
     )]
     Io {
         /// The device's name.
@@ -114,9 +116,10 @@ pub enum RegionError {
     },
 }
 
-/// vfio-pci answers EIO while memory decoding is off.
-fn hint(source: &io::Error) -> &'static str {
-    if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+/// vfio-pci answers EIO to an access to a memory BAR while memory decoding is off.
+fn hint(index: u32, source: &io::Error) -> &'static str {
+    const BARS: u32 = 6;
+    if index < BARS && source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
         " (memory decoding may be off: set bit 1 of the PCI command register)"
     } else {
         ""

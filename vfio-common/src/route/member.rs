@@ -27,8 +27,9 @@ impl Member {
         let mut members = Vec::new();
         for entry in dir.entries()? {
             let member = Path::new(&entry.name);
-            let driver = dir.link_name(member.join("driver"))?;
-            let offered = dir.inode(member.join("vfio-dev"))?.is_some();
+            // One member that cannot be read must not hide the others.
+            let driver = dir.link_name(member.join("driver")).ok().flatten();
+            let offered = dir.inode(member.join("vfio-dev")).ok().flatten().is_some();
             members.push(Self { name: entry.name.to_string_lossy().into_owned(), driver, offered });
         }
         members.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -58,5 +59,24 @@ impl fmt::Display for Member {
             Some(driver) => write!(f, "{} is bound to {driver}", self.name),
             None => write!(f, "{} is not bound", self.name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Member;
+
+    #[test]
+    fn members_are_in_the_way_when_a_driver_of_the_host_uses_them() {
+        let is_in_the_way = |driver: Option<&str>, offered| {
+            let driver = driver.map(str::to_owned);
+            Member { name: "0000:01:02.0".into(), driver, offered }.is_in_the_way()
+        };
+        for harmless in ["vfio-pci", "mlx5_vfio_pci", "vfio_ap", "pci-stub", "pcieport"] {
+            assert!(!is_in_the_way(Some(harmless), false), "{harmless}");
+        }
+        assert!(!is_in_the_way(None, false));
+        assert!(is_in_the_way(Some("nvme"), false));
+        assert!(!is_in_the_way(Some("nvidia"), true), "it has a folder vfio-dev");
     }
 }
