@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use vfio_common::irq::pci;
-use vfio_common::route::{Opener as _, Target};
+use vfio_common::route::Target;
 use vfio_sim::Machine;
 
 const NAME: &str = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1003";
