@@ -205,3 +205,64 @@ fn own(eventfd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     }
     eventfd.try_clone_to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use rustix::event::{EventfdFlags, eventfd};
+
+    use super::*;
+    use crate::model::{Layout, RegionModel};
+
+    fn fired(eventfd: &OwnedFd) -> Option<u64> {
+        let mut count = [0; 8];
+        rustix::io::read(eventfd, &mut count).ok().map(|_| u64::from_ne_bytes(count))
+    }
+
+    #[test]
+    fn a_models_own_interrupts_follow_their_description() {
+        let board =
+            Board::new(Layout::packed([RegionModel::memory(0, 8)]).place().unwrap()).unwrap();
+        let device = DeviceInfo { flags: DeviceFlags::PCI, num_regions: 1, num_irqs: 5 };
+        let irq = |index, flags| IrqInfo { index, flags: IrqFlags::EVENTFD | flags, count: 4 };
+        let intx = irq(pci::INTX, IrqFlags::MASKABLE | IrqFlags::AUTOMASKED);
+        let msi = irq(pci::MSI, IrqFlags::NORESIZE);
+        let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).unwrap();
+        let two = [Some(eventfd.as_fd()); 2];
+        let set = |irq: IrqInfo, action, start, data| {
+            let request = IrqRequest { index: irq.index, start, action, data };
+            board.set_irqs(device, irq, &request).map_err(|error| error.raw_os_error().unwrap())
+        };
+        let (invalid, none) = (Err(Errno::INVAL.raw_os_error()), Err(Errno::NOTTY.raw_os_error()));
+        let one = IrqData::None { count: 1 };
+
+        // A fixed number of vectors, of which some may be off.
+        assert_eq!(set(msi, IrqAction::Trigger, 0, IrqData::EventFds(&two)), Ok(0));
+        assert_eq!(set(msi, IrqAction::Trigger, 1, IrqData::EventFds(&two)), invalid);
+        assert_eq!(set(msi, IrqAction::Trigger, 1, IrqData::EventFds(&[None])), Ok(0));
+        board.fire(pci::MSI, 1);
+        assert_eq!(fired(&eventfd), None);
+        assert_eq!(set(msi, IrqAction::Trigger, 0, IrqData::Bool(&[true, true])), Ok(0));
+        assert_eq!(fired(&eventfd), Some(1));
+        assert_eq!(set(msi, IrqAction::Mask, 0, one), none);
+        assert_eq!(set(msi, IrqAction::Trigger, 4, one), invalid);
+        assert_eq!(set(msi, IrqAction::Trigger, u32::MAX, one), invalid);
+
+        // The other, when this one is off.
+        assert_eq!(set(intx, IrqAction::Trigger, 0, IrqData::EventFds(&two[..1])), invalid);
+        assert_eq!(set(msi, IrqAction::Trigger, 0, IrqData::None { count: 0 }), Ok(0));
+        assert_eq!(set(intx, IrqAction::Trigger, 0, IrqData::EventFds(&two[..1])), Ok(0));
+        assert_eq!(set(intx, IrqAction::Mask, 0, one), Ok(0));
+        board.fire(pci::INTX, 0);
+        assert_eq!(fired(&eventfd), None);
+        assert_eq!(set(intx, IrqAction::Unmask, 0, IrqData::Bool(&[false])), Ok(0));
+        assert_eq!(fired(&eventfd), None);
+        assert_eq!(set(intx, IrqAction::Unmask, 0, one), Ok(0));
+        assert_eq!(fired(&eventfd), Some(1), "it was kept");
+        assert_eq!(set(intx, IrqAction::Unmask, 0, IrqData::EventFds(&two[..1])), none);
+        board.disable_all();
+        board.fire(pci::INTX, 0);
+        assert_eq!(fired(&eventfd), None);
+    }
+}
