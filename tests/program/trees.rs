@@ -131,6 +131,17 @@ fn without_a_device_node_the_error_says_where_it_comes_from() {
 }
 
 #[test]
+fn a_device_without_an_iommu_is_refused() {
+    let tree = tree();
+    tree.add_device(&MdevDevice::new(UUID, "mtty", "mtty-2").group(7)).unwrap();
+    tree.write("class/vfio/noiommu-7/dev", "511:7\n").unwrap();
+    let error = complaint(&at(&tree, &["show", UUID]));
+    let start =
+        "group 7 has no IOMMU, so its devices could write to all memory: switch the IOMMU on";
+    assert!(error.starts_with(start), "{error}");
+}
+
+#[test]
 fn ten_thousand_devices_are_listed() {
     let tree = tree();
     for number in 0..10_000 {

@@ -113,6 +113,15 @@ pub enum OpenError {
         /// The device number of the group.
         expected: String,
     },
+    /// No IOMMU is in front of the group, and VFIO was told to go without.
+    #[error(
+        "group {group} has no IOMMU, so its devices could write to all memory: switch the IOMMU on \
+         (intel_iommu=on, or in the firmware); devices without one are not opened"
+    )]
+    NoIommu {
+        /// The group.
+        group: u32,
+    },
     /// Another member of the group is in the hands of the host.
     #[error("group {group} is not viable: {}", viability_advice(members))]
     NotViable {
