@@ -28,7 +28,6 @@
 mod cgroup;
 mod device;
 mod finding;
-mod holders;
 mod machine;
 mod node;
 mod remapping;
@@ -36,9 +35,8 @@ mod remapping;
 use crate::route::Route;
 use crate::sysfs::Host;
 
+pub use crate::holders::{Holder, Holders, OpenFiles};
 pub use finding::{Finding, Severity};
-pub use holders::{Holder, Holders, OpenFiles};
-pub(crate) use node::group_number;
 
 /// A look at a machine and its devices, for the process that makes it. The processes of the machine
 /// are looked at once, when it is made.

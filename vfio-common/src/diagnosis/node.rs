@@ -143,7 +143,7 @@ fn device_number(found: &Metadata) -> String {
 }
 
 /// The device number that sysfs gives a group's node.
-pub(crate) fn group_number(host: &Host, name: &str) -> Option<String> {
+pub(super) fn group_number(host: &Host, name: &str) -> Option<String> {
     let dir = host.sysfs_dir(Path::new("class/vfio").join(name)).ok()??;
     Some(dir.read("dev").ok()??.trim().to_owned())
 }

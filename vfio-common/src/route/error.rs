@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::Member;
+use super::node::DeviceNumber;
 use crate::device::DeviceError;
-use crate::diagnosis::{Holders, OpenFiles, group_number};
+use crate::holders::{Holders, OpenFiles};
 use crate::sysfs::{Host, SysfsError};
 
 /// A device could not be opened. Nothing stays open after it.
@@ -280,10 +281,12 @@ impl OpenError {
                 let holders = OpenFiles::read(host).holders_of_group(host, group);
                 Self::Busy { node, holders, source }
             }
-            Some(Errno::NOENT) => match group_number(host, &group.to_string()) {
-                Some(number) => Self::NoNode { node, number, source },
-                None => Self::Node { node, source },
-            },
+            Some(Errno::NOENT) => {
+                match DeviceNumber::in_sysfs(host, &format!("class/vfio/{group}")) {
+                    Some(number) => Self::NoNode { node, number: number.to_string(), source },
+                    None => Self::Node { node, source },
+                }
+            }
             _ => Self::Node { node, source },
         }
     }
