@@ -216,14 +216,22 @@ impl Region {
         self.store(Path::Auto, offset, value)
     }
 
+    /// The mapped way first, without any error in sight; everything else out of line.
     #[inline]
     fn load<T: Register>(&self, path: Path, offset: u64) -> Result<T, RegionError> {
-        self.check::<T>(offset, RegionFlags::READ)?;
-        if let Some((view, at)) = self.place(path, offset, T::WIDTH as u64)?
+        if path != Path::Trapped
+            && self.allows::<T>(offset, RegionFlags::READ)
+            && let Some((view, at)) = self.state.find(offset, T::WIDTH as u64)
             && let Some(value) = view.load(at)
         {
             return Ok(value);
         }
+        self.load_trapped(path, offset)
+    }
+
+    #[inline(never)]
+    fn load_trapped<T: Register>(&self, path: Path, offset: u64) -> Result<T, RegionError> {
+        self.check::<T>(path, offset, RegionFlags::READ)?;
         let mut bytes = T::Bytes::default();
         self.read_trapped(offset, bytes.as_mut())?;
         Ok(T::of_native(bytes))
@@ -231,21 +239,54 @@ impl Region {
 
     #[inline]
     fn store<T: Register>(&self, path: Path, offset: u64, value: T) -> Result<(), RegionError> {
-        self.check::<T>(offset, RegionFlags::WRITE)?;
-        if let Some((view, at)) = self.place(path, offset, T::WIDTH as u64)?
+        if path != Path::Trapped
+            && self.allows::<T>(offset, RegionFlags::WRITE)
+            && let Some((view, at)) = self.state.find(offset, T::WIDTH as u64)
             && view.store(at, value).is_some()
         {
             return Ok(());
         }
+        self.store_trapped(path, offset, value)
+    }
+
+    #[inline(never)]
+    fn store_trapped<T: Register>(
+        &self,
+        path: Path,
+        offset: u64,
+        value: T,
+    ) -> Result<(), RegionError> {
+        self.check::<T>(path, offset, RegionFlags::WRITE)?;
         self.write_trapped(offset, value.native().as_ref())
     }
 
     #[inline]
-    fn check<T: Register>(&self, offset: u64, needed: RegionFlags) -> Result<(), RegionError> {
+    fn allows<T: Register>(&self, offset: u64, needed: RegionFlags) -> bool {
+        offset.is_multiple_of(T::WIDTH as u64) && self.contains(offset, T::WIDTH as u64, needed)
+    }
+
+    #[inline]
+    fn contains(&self, offset: u64, length: u64, needed: RegionFlags) -> bool {
+        let info = &self.state.info;
+        let inside = offset.checked_add(length).is_some_and(|end| end <= info.size);
+        inside && info.flags.contains(needed)
+    }
+
+    /// Why an access cannot take the way by the descriptor, if it cannot.
+    fn check<T: Register>(
+        &self,
+        path: Path,
+        offset: u64,
+        needed: RegionFlags,
+    ) -> Result<(), RegionError> {
         if !offset.is_multiple_of(T::WIDTH as u64) {
             return Err(self.misaligned(offset, T::WIDTH));
         }
-        self.check_range(offset, T::WIDTH as u64, needed)
+        self.check_range(offset, T::WIDTH as u64, needed)?;
+        if path == Path::Mapped {
+            return Err(self.not_mapped(offset, T::WIDTH as u64));
+        }
+        Ok(())
     }
 
     /// Whether `length` bytes from `offset` are in the region and its flags allow the access.
@@ -256,11 +297,10 @@ impl Region {
         length: u64,
         needed: RegionFlags,
     ) -> Result<(), RegionError> {
-        let info = &self.state.info;
-        let inside = offset.checked_add(length).is_some_and(|end| end <= info.size);
-        if inside && info.flags.contains(needed) {
+        if self.contains(offset, length, needed) {
             return Ok(());
         }
+        let inside = self.contains(offset, length, RegionFlags::empty());
         Err(if inside { self.not_allowed(needed) } else { self.out_of_range(offset, length) })
     }
 
