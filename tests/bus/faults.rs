@@ -43,3 +43,22 @@ fn whichever_call_of_a_probe_fails_the_device_is_closed_and_the_error_names_it()
     machine.fail_call(0, EIO);
     assert_eq!(machine.open_devices(), 1);
 }
+
+#[test]
+fn whichever_call_of_a_self_test_fails_the_next_one_passes() {
+    let machine = Machine::new().unwrap();
+    machine.create(&uuid(1), "mtty", "mtty-2").unwrap();
+    let bus = Bus::builder().host(machine.host()).opener(machine.opener()).build().unwrap();
+    bus.plug(&address(1)).unwrap();
+    let before = machine.calls();
+    bus.self_test(&address(1)).unwrap().unwrap();
+    let calls = machine.calls() - before;
+    let mut failed = 0;
+    for n in 1..=calls {
+        machine.fail_call(n, EIO);
+        failed += u32::from(bus.self_test(&address(1)).unwrap().is_err());
+        let next = bus.self_test(&address(1)).unwrap();
+        assert!(next.is_ok(), "after call {n}: {next:?}");
+    }
+    assert_eq!(u64::from(failed), calls, "a test that misses a byte has failed");
+}

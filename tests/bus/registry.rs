@@ -1,10 +1,12 @@
 //! Drivers that register themselves, and the life of what is bound.
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use mdev_bus::{
-    Bus, Driver, MdevId, Outcome, ProbeDevice, ProbeError, UnbindReason, register_driver,
+    Bus, Driver, MdevId, Outcome, ProbeDevice, ProbeError, SkipReason, UnbindReason,
+    register_driver,
 };
 use vfio_common::region::Window;
 use vfio_sim::Machine;
@@ -179,6 +181,42 @@ fn a_use_within_a_use_finds_nothing_once_an_unbind_has_begun() {
         assert!(unbind.unwrap().join().unwrap());
     });
     assert_eq!(machine.open_devices(), 0);
+}
+
+/// Takes its time to probe: until both have come to the gate twice.
+struct Slow;
+
+static GATE: Barrier = Barrier::new(2);
+
+impl Driver for Slow {
+    type IdInfo = ();
+    const NAME: &'static str = "slow";
+    const ID_TABLE: &'static [(MdevId, ())] = &[(MdevId::of_type("mdevtest-*"), ())];
+
+    fn probe(_: ProbeDevice, (): &'static ()) -> Result<Self, ProbeError> {
+        GATE.wait();
+        GATE.wait();
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_device_that_is_removed_while_it_is_probed_is_not_bound() {
+    let machine = machine(1);
+    let builder = Bus::builder().host(machine.host()).opener(machine.opener());
+    let bus = builder.without_registered().driver::<Slow>().build().unwrap();
+    bus.scan().unwrap();
+    thread::scope(|scope| {
+        let probe = scope.spawn(|| bus.probe());
+        GATE.wait();
+        machine.remove(&uuid(0)).unwrap();
+        assert_eq!(bus.scan().unwrap().removed, [address(0)]);
+        GATE.wait();
+        let report = probe.join().unwrap();
+        let outcome = &report.rows[0].outcome;
+        assert!(matches!(outcome, Outcome::Skipped(SkipReason::Vanished)), "{outcome:?}");
+    });
+    assert_eq!((machine.open_devices(), bus.bound().len()), (0, 0));
 }
 
 /// Panics when its device is taken away.
