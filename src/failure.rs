@@ -1,7 +1,6 @@
 //! Why a subcommand fails.
 
 use std::error::Error;
-use std::io;
 use std::path::PathBuf;
 
 use mdev_bus::{Address, PlugError};
@@ -24,7 +23,7 @@ pub(crate) enum Failure {
     #[error("{value:#x} does not fit in {width} bytes: give a larger --width")]
     ValueTooWide { value: u64, width: usize },
     #[error("cannot make the software devices")]
-    Sim(#[source] vfio_sim::SimError),
+    Sim(#[from] vfio_sim::SimError),
     #[error("cannot set up the bus")]
     Drivers(#[from] vfio_common::bus::RegistryError),
     #[error("cannot print JSON")]
@@ -103,16 +102,4 @@ pub(crate) fn sentence(error: &dyn Error) -> String {
 /// What is said of something that could not be read, beside those that could.
 pub(crate) fn left_out(error: &dyn Error) -> String {
     format!("{}: it is left out", sentence(error))
-}
-
-impl From<vfio_sim::SimError> for Failure {
-    fn from(error: vfio_sim::SimError) -> Self {
-        Self::Sim(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Json(serde_json::Error::io(error))
-    }
 }

@@ -48,7 +48,7 @@ fn print(report: &Report) -> io::Result<()> {
         stdout.write_all(report.output.as_bytes()).and_then(|()| stdout.flush())
     };
     for complaint in &report.complaints {
-        drop(writeln!(stderr, "mdevbus: {}", on_one_line(complaint)));
+        drop(writeln!(stderr, "mdevbus: {}", escaped(complaint)));
     }
     if let Err(error) = &printed
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -59,7 +59,7 @@ fn print(report: &Report) -> io::Result<()> {
 }
 
 /// Paths and what the kernel hands out may hold line ends and control characters.
-fn on_one_line(complaint: &str) -> String {
+fn escaped(complaint: &str) -> String {
     let escape = |character: char| match character {
         character if character.is_control() => character.escape_default().to_string(),
         character => character.to_string(),

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use vfio_common::bus::BusType as _;
 use vfio_common::sysfs::{Host, SysfsError};
 
-use crate::{Address, DeviceApi};
+use crate::{Address, DeviceApi, Mdev};
 
 /// The identity of a mediated device, read from sysfs when it was scanned. No descriptor is behind
 /// it. What is `None` was not there: a device that is being created or removed lacks its type, one
@@ -40,16 +41,6 @@ impl MdevInfo {
     /// # Errors
     /// [`SysfsError`] when its directory is there and cannot be read.
     pub fn vfio_dev(&self, host: &Host) -> Result<Option<String>, SysfsError> {
-        let Some(dir) = host.sysfs_dir(self.sysfs_path().join("vfio-dev"))? else {
-            return Ok(None);
-        };
-        let mut names: Vec<_> = dir
-            .entries()?
-            .into_iter()
-            .filter_map(|entry| entry.name.into_string().ok())
-            .filter(|name| name.starts_with("vfio"))
-            .collect();
-        names.sort_unstable();
-        Ok(names.into_iter().next())
+        Mdev::target(self).vfio_dev(host)
     }
 }

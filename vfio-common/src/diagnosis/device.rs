@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::finding::{as_notes, is_open};
-use super::node::group_number;
 use super::{Examination, Finding, Severity};
-use crate::route::{Member, Route, Target, is_of_vfio};
+use crate::route::{DeviceNumber, Member, Route, Target, is_of_vfio};
 use crate::sysfs::{Dir, SysfsError};
 
 const GROUPS: &str = "kernel/iommu_groups";
@@ -65,7 +64,8 @@ impl Examination {
         let dir = self.host.sysfs_dir(Path::new(GROUPS).join(number.to_string()))?;
         let name = dir.map(|dir| dir.read("name")).transpose()?.flatten();
         // Both kinds have this name; only their nodes differ.
-        let no_iommu = group_number(&self.host, &format!("noiommu-{number}")).is_some();
+        let no_iommu =
+            DeviceNumber::in_sysfs(&self.host, format!("class/vfio/noiommu-{number}")).is_some();
         let emulated = name.is_some_and(|name| name.trim() == "vfio-noiommu") && !no_iommu;
         Ok(Group { number, emulated, no_iommu })
     }
@@ -156,13 +156,10 @@ impl Examination {
 
     /// `None`: the kernel gives it no character device.
     fn cdev_access(&self, target: &Target) -> Option<Vec<Finding>> {
-        let directory = target.sysfs.join("vfio-dev");
-        let dir = self.host.sysfs_dir(directory).ok()??;
-        let names = dir.entries().ok()?;
-        let name = names.iter().filter_map(|entry| entry.name.to_str()).min()?;
-        let number = dir.read(Path::new(name).join("dev")).ok()??;
-        let node = self.host.device_node(&format!("vfio/devices/{name}"));
-        Some(self.own_node(&node, Some(number.trim())))
+        let name = target.vfio_dev(&self.host).ok()??;
+        let directory = target.sysfs.join("vfio-dev").join(&name);
+        let number = DeviceNumber::in_sysfs(&self.host, directory)?;
+        Some(self.own_node(&self.host.device_node(&format!("vfio/devices/{name}")), Some(number)))
     }
 
     fn group_access(&self, group: &Group, is_offered: bool) -> Vec<Finding> {
@@ -170,12 +167,12 @@ impl Examination {
             true => format!("noiommu-{}", group.number),
             false => group.number.to_string(),
         };
-        let expected = group_number(&self.host, &name);
+        let expected = DeviceNumber::in_sysfs(&self.host, Path::new("class/vfio").join(name));
         if expected.is_none() && !is_offered {
             // The kernel makes the node when a driver of VFIO binds: why it is not there was said.
             return Vec::new();
         }
-        self.own_node(&self.group_path(group), expected.as_deref())
+        self.own_node(&self.group_path(group), expected)
     }
 
     fn group_path(&self, group: &Group) -> PathBuf {

@@ -51,12 +51,15 @@ impl Examination {
     }
 
     fn has_character_devices(&self) -> bool {
-        let numbered = || {
-            let devices = self.host.sysfs_dir("class/vfio-dev").ok()??;
-            let first = devices.entries().ok()?.into_iter().next()?;
-            devices.dir(first.name).ok()??.inode("dev").ok()?
-        };
-        numbered().is_some()
+        self.a_device_has_number() == Some(true)
+    }
+
+    /// Whether the first device that VFIO offers has a device number; `None` when there is none.
+    fn a_device_has_number(&self) -> Option<bool> {
+        let devices = self.host.sysfs_dir("class/vfio-dev").ok()??;
+        let first = devices.entries().ok()?.into_iter().next()?;
+        let dir = devices.dir(first.name).ok()?;
+        Some(dir.is_some_and(|dir| dir.inode("dev").ok().flatten().is_some()))
     }
 
     /// The kernel loads it by itself only where it is allowed to load modules.
@@ -74,26 +77,12 @@ impl Examination {
 
     /// `VFIO_DEVICE_CDEV` and iommufd, which most distributions leave out.
     fn character_devices(&self) -> Option<Finding> {
-        let devices = self.host.sysfs_dir("class/vfio-dev").ok()??;
-        let entries = devices.entries().ok()?;
-        let numbered = |name: &std::ffi::OsString| {
-            let dir = devices.dir(name).ok()??;
-            dir.inode("dev").ok()?
-        };
-        let first = entries.first()?;
-        if numbered(&first.name).is_none() {
-            return Some(Finding::note(
+        // What is wrong with the iommufd is said with the nodes.
+        (self.a_device_has_number() == Some(false)).then(|| {
+            Finding::note(
                 "VFIO character devices",
                 "are not built into this kernel: devices open by group and container",
-            ));
-        }
-        let iommufd = self.host.device_node("iommu");
-        (!iommufd.exists()).then(|| {
-            Finding::note(
-                iommufd.display(),
-                "is not there: devices open by group and container, not by character device",
             )
-            .remedy("modprobe iommufd")
         })
     }
 

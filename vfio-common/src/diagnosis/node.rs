@@ -9,7 +9,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::{Examination, Finding};
-use crate::sysfs::Host;
+use crate::route::DeviceNumber;
 
 /// What a udev rule for the nodes of VFIO looks like.
 const UDEV_RULE: &str = "run as root, or give the node to your group with a udev rule: \
@@ -18,29 +18,44 @@ const UDEV_RULE: &str = "run as root, or give the node to your group with a udev
 impl Examination {
     /// `/dev/iommu`.
     pub(super) fn iommufd_node(&self) -> Option<Finding> {
-        let node = self.host.device_node("iommu");
-        let subject = node.display();
-        let found = match fs::metadata(&node) {
-            Ok(found) => found,
-            Err(error) => {
-                return Some(Finding::error(subject, not_seen(&error)).remedy(
-                    "modprobe iommufd, or pass the node into this container (--device /dev/iommu)",
-                ));
-            }
-        };
-        if !found.file_type().is_char_device() {
-            return Some(no_node(&node));
-        }
-        refused(&node, &found).map(|problem| {
-            Finding::error(subject, problem).remedy(
+        let missing =
+            "modprobe iommufd, or pass the node into this container (--device /dev/iommu)";
+        self.shared_node("iommu", missing, |node, problem| {
+            Finding::error(node.display(), problem).remedy(
                 "run as root, or give the node to your group with a udev rule: KERNEL==\"iommu\", \
                  GROUP=\"...\", MODE=\"0660\"",
             )
         })
     }
 
-    /// The node of a group or of a device. `expected` is its device number in sysfs, as `major:minor`.
-    pub(super) fn own_node(&self, node: &Path, expected: Option<&str>) -> Vec<Finding> {
+    /// `/dev/vfio/vfio`.
+    pub(super) fn container_node(&self) -> Option<Finding> {
+        let missing =
+            "modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)";
+        // Anybody may have it: it gives access to nothing by itself.
+        self.shared_node("vfio/vfio", missing, |node, problem| {
+            Finding::error(node.display(), format!("{problem}, where mode 0666 is usual"))
+                .remedy("udevadm trigger /dev/vfio/vfio (as root), or chmod 0666 it")
+        })
+    }
+
+    /// A node that devices share; `missing` is the remedy when it is not there.
+    fn shared_node(
+        &self,
+        name: &str,
+        missing: &str,
+        no_access: impl FnOnce(&Path, String) -> Finding,
+    ) -> Option<Finding> {
+        let node = self.host.device_node(name);
+        match fs::metadata(&node) {
+            Err(error) => Some(Finding::error(node.display(), not_seen(&error)).remedy(missing)),
+            Ok(found) if !found.file_type().is_char_device() => Some(no_node(&node)),
+            Ok(found) => refused(&node, &found).map(|problem| no_access(&node, problem)),
+        }
+    }
+
+    /// The node of a group or of a device. `expected` is its device number in sysfs.
+    pub(super) fn own_node(&self, node: &Path, expected: Option<DeviceNumber>) -> Vec<Finding> {
         let subject = node.display();
         let found = match fs::metadata(node) {
             Ok(found) => found,
@@ -52,8 +67,8 @@ impl Examination {
         if !found.file_type().is_char_device() {
             return vec![no_node(node)];
         }
-        let number = device_number(&found);
-        if let Some(expected) = expected.filter(|expected| **expected != number) {
+        let number = DeviceNumber(found.rdev());
+        if let Some(expected) = expected.filter(|expected| *expected != number) {
             let problem = format!("is stale: it is device {number}, and sysfs says {expected}");
             let remedy = "let udev make it again (udevadm trigger), or start the container anew";
             return vec![Finding::error(subject, problem).remedy(remedy)];
@@ -62,30 +77,8 @@ impl Examination {
             .map(|problem| Finding::error(subject, problem).remedy(UDEV_RULE))
             .into_iter()
             .collect();
-        findings.extend(self.cgroup(node, &number));
+        findings.extend(self.cgroup(node, &number.to_string()));
         findings
-    }
-
-    /// `/dev/vfio/vfio`.
-    pub(super) fn container_node(&self) -> Option<Finding> {
-        let node = self.host.device_node("vfio/vfio");
-        let subject = node.display();
-        let found = match fs::metadata(&node) {
-            Ok(found) => found,
-            Err(error) => {
-                return Some(Finding::error(subject, not_seen(&error)).remedy(
-                    "modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)",
-                ));
-            }
-        };
-        if !found.file_type().is_char_device() {
-            return Some(no_node(&node));
-        }
-        // Anybody may have it: it gives access to nothing by itself.
-        refused(&node, &found).map(|problem| {
-            Finding::error(subject, format!("{problem}, where mode 0666 is usual"))
-                .remedy("udevadm trigger /dev/vfio/vfio (as root), or chmod 0666 it")
-        })
     }
 }
 
@@ -96,7 +89,7 @@ fn not_seen(error: &io::Error) -> String {
     }
 }
 
-fn missing(node: &Path, expected: Option<&str>) -> Finding {
+fn missing(node: &Path, expected: Option<DeviceNumber>) -> Finding {
     match expected {
         Some(number) => Finding::error(
             node.display(),
@@ -134,16 +127,4 @@ fn refused(node: &Path, found: &Metadata) -> Option<String> {
         found.gid(),
         found.mode() & 0o7777
     ))
-}
-
-/// As sysfs writes it.
-fn device_number(found: &Metadata) -> String {
-    let number = found.rdev();
-    format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number))
-}
-
-/// The device number that sysfs gives a group's node.
-pub(super) fn group_number(host: &Host, name: &str) -> Option<String> {
-    let dir = host.sysfs_dir(Path::new("class/vfio").join(name)).ok()??;
-    Some(dir.read("dev").ok()??.trim().to_owned())
 }

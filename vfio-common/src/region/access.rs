@@ -304,20 +304,9 @@ impl Region {
         Err(if inside { self.not_allowed(needed) } else { self.out_of_range(offset, length) })
     }
 
-    /// Where an access of `length` bytes goes: into a mapped part, at an offset there, or through
-    /// the descriptor (`None`).
-    #[inline]
-    pub(super) fn place(
-        &self,
-        path: Path,
-        offset: u64,
-        length: u64,
-    ) -> Result<Option<(&View, usize)>, RegionError> {
-        match (path, self.state.find(offset, length)) {
-            (Path::Trapped, _) => Ok(None),
-            (Path::Mapped, None) => Err(self.not_mapped(offset, length)),
-            (_, place) => Ok(place),
-        }
+    /// The mapped part in which `length` bytes from `offset` lie, and where they start in it.
+    pub(super) fn part(&self, offset: u64, length: u64) -> Option<(&View, usize)> {
+        self.state.find(offset, length)
     }
 
     /// One system call; the range was checked.

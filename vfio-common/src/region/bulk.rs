@@ -1,6 +1,6 @@
 //! Accesses of more than one register.
 
-use super::{Path, Region, RegionError, RegionFlags, Register};
+use super::{Region, RegionError, RegionFlags, Register};
 
 macro_rules! named {
     ($($integer:ty, $bits:literal: $read:ident $write:ident;)*) => {
@@ -128,7 +128,7 @@ impl Region {
 
     /// The longest next piece of a copy that one way of access serves.
     fn stretch(&self, at: u64, rest: usize) -> Stretch {
-        let mapped = |width: u64| matches!(self.place(Path::Mapped, at, width), Ok(Some(_)));
+        let mapped = |width: u64| self.part(at, width).is_some();
         let part_end = |rest: usize| {
             let end = self.mapped().filter_map(|area| area.end()).find(|end| *end > at);
             let within = end.map_or(0, |end| end.saturating_sub(at));

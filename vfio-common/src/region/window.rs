@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Path, Region, RegionError, RegionFlags, Register};
+use super::{Region, RegionError, RegionFlags, Register};
 use crate::mmio::{View, WIDEST};
 
 /// A mapped part of a region, resolved once. An access is one bounds check and one volatile load or
@@ -87,8 +87,7 @@ impl Region {
         let (offset, length) = (range.start, range.end.saturating_sub(range.start));
         self.check_range(offset, length, needed)?;
         let not_mapped = || self.not_mapped(offset, length);
-        let place = self.place(Path::Mapped, offset, length.max(1))?;
-        let (view, at) = place.ok_or_else(not_mapped)?;
+        let (view, at) = self.part(offset, length.max(1)).ok_or_else(not_mapped)?;
         let end = usize::try_from(length).ok().and_then(|length| at.checked_add(length));
         let part = end.filter(|end| *end > at).and_then(|end| view.part(at..end));
         part.ok_or_else(not_mapped)

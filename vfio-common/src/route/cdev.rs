@@ -27,25 +27,17 @@ pub(super) struct Cdev {
 pub(super) struct Place {
     name: String,
     device_number: DeviceNumber,
-    /// Whoever has the group open is in the way, too.
-    group: Option<u32>,
 }
 
 impl Place {
     /// Looks the device up in sysfs; `None` when this kernel gives it no character device.
     pub(super) fn of(host: &Host, target: &Target) -> Result<Option<Self>, OpenError> {
         let failed = |source| OpenError::Sysfs { device: target.name.clone(), source };
-        let directory = target.sysfs.join("vfio-dev");
-        let Some(dir) = host.sysfs_dir(&directory).map_err(failed)? else { return Ok(None) };
-        let entries = dir.entries().map_err(failed)?;
-        let names = entries.iter().filter_map(|entry| entry.name.to_str());
-        let Some(name) = names.min() else { return Ok(None) };
-        let number = DeviceNumber::in_sysfs(host, &format!("{}/{name}", directory.display()));
-        Ok(number.map(|device_number| Self {
-            name: format!("vfio/devices/{name}"),
-            device_number,
-            group: target.iommu_group(host).ok(),
-        }))
+        let Some(name) = target.vfio_dev(host).map_err(failed)? else { return Ok(None) };
+        let directory = target.sysfs.join("vfio-dev").join(&name);
+        let number = DeviceNumber::in_sysfs(host, directory);
+        let name = format!("vfio/devices/{name}");
+        Ok(number.map(|device_number| Self { name, device_number }))
     }
 }
 
@@ -54,24 +46,21 @@ impl Cdev {
         nodes: &dyn Nodes,
         host: &Host,
         place: &Place,
-        device: &str,
+        target: &Target,
         ioas: Arc<Ioas>,
     ) -> Result<Arc<Self>, OpenError> {
         let number = place.device_number;
         let cdev = OPEN.acquire(number.0, || -> Result<Self, OpenError> {
             let fd = DeviceFd::new(node::open(nodes, host, &place.name, Some(number))?.into());
-            let failed = |step| move |source| OpenError::Step { step, source };
-            let bind = OpenStep::BindIommufd { device: device.to_owned() };
-            fd.bind(&ioas.fd).map_err(failed(bind)).map_err(|error| {
-                error.explained_bind(host, host.device_node(&place.name), place.group)
-            })?;
-            let attach = OpenStep::AttachIoas { device: device.to_owned() };
-            fd.attach(ioas.id).map_err(failed(attach))?;
+            let node = || host.device_node(&place.name);
+            fd.bind(&ioas.fd).map_err(|source| OpenError::bind(host, target, node(), source))?;
+            let step = || OpenStep::AttachIoas { device: target.name.clone() };
+            fd.attach(ioas.id).map_err(|source| OpenError::Step { step: step(), source })?;
             ioas.attach.attach();
             Ok(Self { device_number: number.0, fd: Some(fd), ioas: ioas.clone() })
         })?;
         let same = Arc::ptr_eq(&cdev.ioas, &ioas);
-        same.then_some(cdev).ok_or_else(|| OpenError::OtherIoas { device: device.to_owned() })
+        same.then_some(cdev).ok_or_else(|| OpenError::OtherIoas { device: target.name.clone() })
     }
 
     pub(super) fn fd(&self) -> Option<&DeviceFd> {

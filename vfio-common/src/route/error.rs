@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::Member;
 use super::node::DeviceNumber;
+use super::{Member, Target};
 use crate::device::DeviceError;
 use crate::holders::{Holders, OpenFiles};
 use crate::sysfs::{Host, SysfsError};
@@ -282,7 +282,7 @@ impl OpenError {
                 Self::Busy { node, holders, source }
             }
             Some(Errno::NOENT) => {
-                match DeviceNumber::in_sysfs(host, &format!("class/vfio/{group}")) {
+                match DeviceNumber::in_sysfs(host, format!("class/vfio/{group}")) {
                     Some(number) => Self::NoNode { node, number: number.to_string(), source },
                     None => Self::Node { node, source },
                 }
@@ -291,19 +291,16 @@ impl OpenError {
         }
     }
 
-    /// Adds who has a device open that cannot be bound to an iommufd.
-    pub(super) fn explained_bind(self, host: &Host, node: PathBuf, group: Option<u32>) -> Self {
-        match (self, group) {
-            (Self::Step { step: OpenStep::BindIommufd { device }, source }, Some(group)) => {
-                // A device that is bound already is refused as invalid.
-                if !matches!(errno(&source), Some(Errno::BUSY | Errno::INVAL)) {
-                    return Self::Step { step: OpenStep::BindIommufd { device }, source };
-                }
-                let holders = OpenFiles::read(host).holders_of_group(host, group);
-                Self::Busy { node, holders, source }
-            }
-            (error, _) => error,
+    /// A device that could not be bound to an iommufd. One that is bound already is refused as invalid;
+    /// whoever has its group open is in the way, too.
+    pub(super) fn bind(host: &Host, target: &Target, node: PathBuf, source: io::Error) -> Self {
+        if matches!(errno(&source), Some(Errno::BUSY | Errno::INVAL))
+            && let Ok(group) = target.iommu_group(host)
+        {
+            let holders = OpenFiles::read(host).holders_of_group(host, group);
+            return Self::Busy { node, holders, source };
         }
+        Self::Step { step: OpenStep::BindIommufd { device: target.name.clone() }, source }
     }
 
     /// A group that did not give out a device.
@@ -323,6 +320,7 @@ fn errno(error: &io::Error) -> Option<Errno> {
 
 fn node_advice(node: &Path, source: &io::Error) -> String {
     let is_container = node.ends_with("vfio/vfio");
+    let is_iommufd = node.ends_with("iommu");
     let name = node.file_name().unwrap_or_default().to_string_lossy();
     match errno(source) {
         Some(Errno::ACCESS) if is_container => format!(
@@ -330,12 +328,16 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
             ownership(node)
         ),
         Some(Errno::ACCESS) => format!(
-            "{}; run as root, or let a udev rule give it to your group (SUBSYSTEM==\"vfio\", \
-             GROUP=\"...\", MODE=\"0660\")",
-            ownership(node)
+            "{}; run as root, or let a udev rule give it to your group ({}, GROUP=\"...\", \
+             MODE=\"0660\")",
+            ownership(node),
+            if is_iommufd { "KERNEL==\"iommu\"" } else { "SUBSYSTEM==\"vfio\"" }
         ),
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_container => {
             ": modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)".into()
+        }
+        Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_iommufd => {
+            ": modprobe iommufd, or pass the node into this container (--device /dev/iommu)".into()
         }
         Some(Errno::NOENT) => {
             ": no kernel driver offers it yet, udev has not made the node, or this is a container \

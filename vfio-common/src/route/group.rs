@@ -33,11 +33,11 @@ impl Group {
         container: impl Fn() -> Result<Arc<Container>, OpenError>,
     ) -> Result<Arc<Self>, OpenError> {
         // Only the node tells: the group of a device that does no DMA has the same name in sysfs.
-        if DeviceNumber::in_sysfs(host, &format!("class/vfio/noiommu-{number}")).is_some() {
+        if DeviceNumber::in_sysfs(host, format!("class/vfio/noiommu-{number}")).is_some() {
             return Err(OpenError::NoIommu { group: number });
         }
         let name = format!("vfio/{number}");
-        let in_sysfs = DeviceNumber::in_sysfs(host, &format!("class/vfio/{number}"));
+        let in_sysfs = DeviceNumber::in_sysfs(host, format!("class/vfio/{number}"));
         let explained = |error: OpenError| error.explained(host, number);
         let device_number =
             in_sysfs.map_or_else(|| DeviceNumber::of_path(host, &name), Ok).map_err(explained)?;

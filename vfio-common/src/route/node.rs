@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::OpenError;
 use crate::sysfs::Host;
@@ -62,11 +62,11 @@ pub(super) fn open(
 
 /// A device number; prints as `major:minor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DeviceNumber(pub(super) u64);
+pub(crate) struct DeviceNumber(pub(crate) u64);
 
 impl DeviceNumber {
     /// Reads the attribute `dev` of a directory of sysfs. `None` when there is none.
-    pub(super) fn in_sysfs(host: &Host, directory: &str) -> Option<Self> {
+    pub(crate) fn in_sysfs(host: &Host, directory: impl AsRef<Path>) -> Option<Self> {
         let dir = host.sysfs_dir(directory).ok().flatten()?;
         let text = dir.read("dev").ok().flatten()?;
         let (major, minor) = text.trim().split_once(':')?;

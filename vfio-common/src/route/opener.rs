@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::OpenError;
 use crate::device::Device;
-use crate::sysfs::Host;
+use crate::sysfs::{Host, SysfsError};
 
 /// Whatever opens devices: the kernel ([`Vfio`](super::Vfio)), or software.
 pub trait Opener: Debug + Send + Sync {
@@ -26,6 +26,19 @@ pub struct Target {
 }
 
 impl Target {
+    /// The name of the device's character device, as in `/dev/vfio/devices/<name>`; `None` before
+    /// Linux 6.1 and when no kernel driver of VFIO is bound. The name is there also on kernels that are
+    /// built without the character device.
+    ///
+    /// # Errors
+    /// [`SysfsError`] when its directory is there and cannot be read.
+    pub fn vfio_dev(&self, host: &Host) -> Result<Option<String>, SysfsError> {
+        let Some(dir) = host.sysfs_dir(self.sysfs.join("vfio-dev"))? else { return Ok(None) };
+        let entries = dir.entries()?.into_iter();
+        let names = entries.filter_map(|entry| entry.name.into_string().ok());
+        Ok(names.filter(|name| name.starts_with("vfio")).min())
+    }
+
     /// The number of the IOMMU group that the device is in now. Ask each time: numbers are given again
     /// when a device is removed.
     ///

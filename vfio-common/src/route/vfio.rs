@@ -127,7 +127,7 @@ impl Vfio {
     }
 
     fn open_by_cdev(&self, target: &Target, place: &Place) -> Result<Device, OpenError> {
-        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, &target.name, self.ioas()?)?;
+        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, target, self.ioas()?)?;
         finish(target, KernelDevice::Cdev(cdev))
     }
 
