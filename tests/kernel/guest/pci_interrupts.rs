@@ -31,6 +31,9 @@ struct Bound(&'static str);
 impl Bound {
     fn new(address: &'static str) -> Self {
         let bound = Self(address);
+        if bound.path("driver").exists() {
+            fs::write(bound.path("driver/unbind"), address).unwrap();
+        }
         fs::write(bound.path("driver_override"), "vfio-pci").unwrap();
         fs::write("/sys/bus/pci/drivers_probe", address).unwrap();
         bound
@@ -52,6 +55,8 @@ impl Drop for Bound {
         // It is gone already where a test unbound it itself.
         let _ = fs::write(self.path("driver/unbind"), self.0);
         let _ = fs::write(self.path("driver_override"), "\n");
+        // Back to the driver that the kernel had for it.
+        let _ = fs::write("/sys/bus/pci/drivers_probe", self.0);
     }
 }
 

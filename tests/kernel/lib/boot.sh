@@ -13,17 +13,21 @@ qemu() {
     "$@" -accel tcg,thread=multi -machine q35,kernel-irqchip=split -cpu max \
         -smp 2 -m 1G -nodefaults -display none -no-reboot \
         -kernel "$kernel_dir/bzImage" -initrd "$work/initramfs.gz" \
-        -append "console=ttyS0 panic=-1 oops=panic intel_iommu=on log_buf_len=16M slub_debug=FZPU $append" \
+        -append "console=ttyS0 panic=-1 oops=panic intel_iommu=on vfio_pci.enable_sriov=1 log_buf_len=16M slub_debug=FZPU $append" \
         -device intel-iommu,intremap=on \
         -device edu,addr=4 \
         -object memory-backend-ram,id=shared,size=1M,share=on \
         -device ivshmem-plain,memdev=shared,addr=5 \
-        -blockdev driver=null-co,node-name=disk,size=16777216,read-zeroes=on \
+        -blockdev "driver=file,node-name=disk,filename=$work/disk" \
         -device nvme,serial=mdevbus,drive=disk,addr=6 \
         -device pcie-pci-bridge,id=bridge,addr=7 \
         -device edu,bus=bridge,addr=1 \
         -netdev user,id=nowhere,restrict=on \
-        -device e1000e,bus=bridge,addr=2,netdev=nowhere,romfile=
+        -device e1000e,bus=bridge,addr=2,netdev=nowhere,romfile= \
+        -device pcie-root-port,id=port,chassis=1,slot=1,addr=8 \
+        -device nvme-subsys,id=subsystem \
+        -device nvme,serial=functions,subsys=subsystem,bus=port,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2 \
+        -device pci-testdev,addr=9
 }
 
 # Sets qemu_status: 0, 124 if the time limit ended it, anything else is trouble.

@@ -27,6 +27,8 @@ prepare_work_dir() {
     work=$(mktemp -d "$cache/run.XXXXXXXX")
     tests_log=$work/tests.log
     console_log=$work/console.log
+    # The guest's disk, empty.
+    truncate --size 16M "$work/disk"
     # Logs of an earlier run would only mislead.
     rm -f -- "$logs"/{tests,console}.log
     trap 'keep_logs; rm -rf -- "$work"' EXIT
