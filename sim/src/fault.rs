@@ -6,6 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
+use vfio_common::iommu::AddressSpace;
 use vfio_common::region::RegionInfo;
 use vfio_common::{Mapping, Protection};
 
@@ -147,6 +148,10 @@ impl Backend for Faulty {
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         self.faults.call()?;
         self.backend.set_migration_state(state)
+    }
+
+    fn address_space(&self) -> Option<AddressSpace> {
+        self.backend.address_space()
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -218,7 +218,7 @@ impl Machine {
         taken: Option<(Pool, u32)>,
     ) -> Result<Arc<SoftDevice>, SimError> {
         self.tree().add_device(device)?;
-        let soft = Arc::new(soft);
+        let soft = Arc::new(soft.in_space(self.address_space()));
         let entry = Entry { device: soft.clone(), open: 0, leaving: false, taken };
         state.devices.insert(device.uuid().to_owned(), entry);
         Ok(soft)

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::MemfdFlags;
 use rustix::io::Errno;
+use vfio_common::iommu::AddressSpace;
 use vfio_common::{Mapping, Protection};
 
 use super::irqs::Irqs;
@@ -21,6 +22,7 @@ pub struct Board {
     /// take no room. `None` when no region has memory.
     memory: Option<File>,
     pub(super) irqs: Irqs,
+    pub(crate) space: Option<AddressSpace>,
 }
 
 impl Board {
@@ -31,7 +33,7 @@ impl Board {
             Ok(memory)
         };
         let memory = places.memory_length().map(file).transpose()?;
-        Ok(Self { places, memory, irqs: Irqs::default() })
+        Ok(Self { places, memory, irqs: Irqs::default(), space: None })
     }
 
     /// Reads bytes of a region's memory, from `offset` bytes after its start.
@@ -50,6 +52,14 @@ impl Board {
     pub fn write(&self, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let (memory, at) = self.find(region, offset, bytes.len())?;
         memory.write_all_at(bytes, at)
+    }
+
+    /// What the device sees of the program's memory: DMA is
+    /// [`AddressSpace::read_as_device`] and [`AddressSpace::write_as_device`]. `None` when the device is
+    /// in no address space, and can make none.
+    #[must_use]
+    pub fn address_space(&self) -> Option<&AddressSpace> {
+        self.space.as_ref()
     }
 
     /// Makes all bytes of a region's memory 0.

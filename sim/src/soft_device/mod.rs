@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
+use vfio_common::iommu::AddressSpace;
 use vfio_common::irq::removal_request;
 use vfio_common::region::{RegionFlags, RegionInfo};
 use vfio_common::{Mapping, Protection, page_size};
@@ -56,6 +57,14 @@ impl SoftDevice {
         let board = Board::new(model.layout().place()?)?;
         model.power_on(&board)?;
         Ok(Self { board, model: Mutex::new(Box::new(model)), calls: Calls::default() })
+    }
+
+    /// Puts the device into an address space, through which its model reaches memory
+    /// ([`Board::address_space`]).
+    #[must_use]
+    pub fn in_space(mut self, space: AddressSpace) -> Self {
+        self.board.space = Some(space);
+        self
     }
 
     /// How often the device was called so far.
@@ -166,6 +175,10 @@ impl Backend for SoftDevice {
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         self.calls.ioctls.add();
         self.model().set_migration_state(&self.board, state)
+    }
+
+    fn address_space(&self) -> Option<AddressSpace> {
+        self.board.space.clone()
     }
 
     fn reset(&self) -> io::Result<()> {

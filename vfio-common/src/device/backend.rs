@@ -7,6 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use super::{DeviceInfo, IrqInfo, IrqRequest};
+use crate::iommu::AddressSpace;
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 
@@ -90,6 +91,11 @@ pub trait Backend: Debug + Send + Sync {
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         let _ = state;
         Err(unsupported())
+    }
+
+    /// The address space that the device is in, if whoever opened it knows one.
+    fn address_space(&self) -> Option<AddressSpace> {
+        None
     }
 
     /// The device's descriptor, if there is one behind it.

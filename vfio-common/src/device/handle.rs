@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{Backend, DeviceError, DeviceInfo, IrqInfo};
+use crate::iommu::AddressSpace;
 use crate::irq::Claims;
 use crate::pci_config::{ConfigError, PciConfig};
 use crate::region::{Region, RegionError, RegionInfo, RegionState};
@@ -129,6 +130,31 @@ impl Device {
     /// [`ConfigError`] when it is one and its configuration region cannot be had.
     pub fn pci_config(&self) -> Result<Option<PciConfig>, ConfigError> {
         PciConfig::of(self)
+    }
+
+    /// The address space that the device is in: where its driver makes
+    /// [`DmaBuffer`](crate::iommu::DmaBuffer)s. Devices that one opener opens by one route share it.
+    /// `None` when somebody else opened the device ([`route::adopt`](crate::route::adopt)), who then has
+    /// it.
+    ///
+    /// The handle keeps the container or the iommufd open, but not the device.
+    ///
+    /// ```
+    /// use vfio_common::iommu::{DeviceAccess, DmaBuffer};
+    /// # use vfio_common::route::{Opener as _, Target};
+    /// # let machine = vfio_sim::Machine::demo()?;
+    /// # let name = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned();
+    /// # let sysfs = format!("bus/mdev/devices/{name}").into();
+    /// # let device = machine.opener().open(&Target { name, sysfs })?;
+    ///
+    /// let space = device.address_space().ok_or("somebody else opened it")?;
+    /// let ring = DmaBuffer::new(&space, 4096, DeviceAccess::READ | DeviceAccess::WRITE)?;
+    /// assert!(ring.is_mapped());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn address_space(&self) -> Option<AddressSpace> {
+        self.shared.backend.address_space()
     }
 
     /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not

@@ -1,5 +1,6 @@
 //! Memory for devices that looks after itself.
 
+use super::copy;
 use super::dma::Lent;
 use super::memory::Memory;
 use super::space::Place;
@@ -215,20 +216,8 @@ impl DmaBuffer {
     /// # Errors
     /// [`BufferError`] when they do not fit; then nothing is copied.
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) -> Result<(), BufferError> {
-        self.check(offset, bytes.len())?;
-        let view = self.lent.view();
-        let (head, rest) = bytes.split_at(bytes.len().min(ahead(offset)));
-        let (words, tail) = rest.as_chunks::<8>();
-        let middle = offset.saturating_add(head.len());
-        let end = middle.saturating_add(size_of_val(words));
-        let head = (offset..).zip(head).try_for_each(|(at, byte)| view.store(at, *byte));
-        let words = (middle..).step_by(8).zip(words);
-        let words = head.and_then(|()| {
-            words.into_iter().try_for_each(|(at, word)| view.store(at, u64::from_ne_bytes(*word)))
-        });
-        let tail =
-            words.and_then(|()| (end..).zip(tail).try_for_each(|(at, byte)| view.store(at, *byte)));
-        tail.ok_or_else(|| self.refused(offset, 1, bytes.len()))
+        let copied = copy::into_view(self.lent.view(), offset, bytes);
+        copied.ok_or_else(|| self.refused(offset, 1, bytes.len()))
     }
 
     /// Copies bytes out of the buffer from `offset`, in accesses of 8 bytes and less.
@@ -236,36 +225,13 @@ impl DmaBuffer {
     /// # Errors
     /// [`BufferError`] when there are not so many; then nothing is copied.
     pub fn copy_out(&self, offset: usize, bytes: &mut [u8]) -> Result<(), BufferError> {
-        self.check(offset, bytes.len())?;
-        let (view, count) = (self.lent.view(), bytes.len());
-        let (head, rest) = bytes.split_at_mut(count.min(ahead(offset)));
-        let middle = offset.saturating_add(head.len());
-        let (words, tail) = rest.as_chunks_mut::<8>();
-        let end = middle.saturating_add(size_of_val(words));
-        let byte = |(at, byte): (usize, &mut u8)| view.load(at).map(|found| *byte = found);
-        let mut copied = (offset..).zip(head).try_for_each(byte);
-        copied = copied.and_then(|()| {
-            (middle..).step_by(8).zip(words).try_for_each(|(at, word)| {
-                view.load(at).map(|found: u64| *word = found.to_ne_bytes())
-            })
-        });
-        copied = copied.and_then(|()| (end..).zip(tail).try_for_each(byte));
+        let count = bytes.len();
+        let copied = copy::out_of_view(self.lent.view(), offset, bytes);
         copied.ok_or_else(|| self.refused(offset, 1, count))
-    }
-
-    fn check(&self, offset: usize, count: usize) -> Result<(), BufferError> {
-        let end = offset.checked_add(count);
-        let inside = end.is_some_and(|end| end <= self.len());
-        if inside { Ok(()) } else { Err(self.refused(offset, 1, count)) }
     }
 
     #[cold]
     fn refused(&self, offset: usize, width: usize, count: usize) -> BufferError {
         BufferError { offset, width, count, length: self.len() }
     }
-}
-
-/// Bytes before the next multiple of 8.
-fn ahead(offset: usize) -> usize {
-    offset.wrapping_neg() % 8
 }

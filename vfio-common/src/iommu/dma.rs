@@ -20,6 +20,8 @@ use crate::mmio::View;
 pub struct DmaMemory {
     start: *mut u8,
     length: u64,
+    /// The memory itself, if it is this crate's: devices in software reach it by this.
+    view: Option<View>,
 }
 
 impl DmaMemory {
@@ -33,7 +35,7 @@ impl DmaMemory {
     ///   may read them. Memory of values, on the heap or the stack, is not suitable.
     #[must_use]
     pub unsafe fn new(start: *mut u8, length: u64) -> Self {
-        Self { start, length }
+        Self { start, length, view: None }
     }
 
     /// Its address in this process.
@@ -46,6 +48,10 @@ impl DmaMemory {
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    pub(super) fn view(&self) -> Option<&View> {
+        self.view.as_ref()
     }
 }
 
@@ -119,16 +125,15 @@ impl Lent {
         access: DeviceAccess,
     ) -> Result<Self, DmaError> {
         debug_assert_eq!(memory.protection(), Protection::ReadWrite);
-        let length = memory.len();
-        let (range, key) = {
-            // SAFETY: the mapping is owned here, is its own memory outside of all Rust values, and is
-            // used from now on only through a view, which makes volatile accesses and no references.
-            // Its owner frees it only if mapping fails, or in `drop`, which see.
-            let memory = unsafe { DmaMemory::new(memory.start(), length as u64) };
-            space.map_memory(&memory, place, access)?
-        };
-        let process = std::process::id();
+        let (start, length) = (memory.start(), memory.len() as u64);
         let view = View::whole(Arc::new(memory));
+        // SAFETY: the mapping is owned by the view, is its own memory outside of all Rust values, and is
+        // used from now on only through views, which make volatile accesses and no references. This
+        // view is dropped only if mapping fails, or after `drop`, which see.
+        let memory = unsafe { DmaMemory::new(start, length) };
+        let memory = DmaMemory { view: Some(view.clone()), ..memory };
+        let (range, key) = space.map_memory(&memory, place, access)?;
+        let process = std::process::id();
         Ok(Self { view, space: space.clone(), range, key, process })
     }
 

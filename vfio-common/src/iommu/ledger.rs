@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DeviceAccess, DmaMapping, IovaRange};
+use crate::mmio::View;
 
 /// One mapping, of all that an address space has ever had. Another one at the same place is not it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,11 +17,13 @@ pub(super) struct Ledger {
     made: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Entry {
     last: u64,
     access: DeviceAccess,
     key: Key,
+    /// Its memory, if that is this crate's. It stays as long as it is mapped.
+    view: Option<View>,
 }
 
 impl Ledger {
@@ -45,11 +48,25 @@ impl Ledger {
     }
 
     /// Adds a mapping that overlaps none.
-    pub(super) fn insert(&mut self, range: IovaRange, access: DeviceAccess) -> Key {
+    pub(super) fn insert(
+        &mut self,
+        range: IovaRange,
+        access: DeviceAccess,
+        view: Option<View>,
+    ) -> Key {
         self.made = self.made.wrapping_add(1);
         let key = Key(self.made);
-        self.mappings.insert(range.first, Entry { last: range.last, access, key });
+        self.mappings.insert(range.first, Entry { last: range.last, access, key, view });
         key
+    }
+
+    /// The memory of the mapping at `iova`, if devices may do `access` with it and it is this crate's:
+    /// where it is mapped, and its bytes.
+    pub(super) fn memory(&self, iova: u64, access: DeviceAccess) -> Option<(IovaRange, &View)> {
+        let (first, entry) = self.mappings.range(..=iova).next_back()?;
+        let fits = entry.last >= iova && entry.access.contains(access);
+        let range = IovaRange { first: *first, last: entry.last };
+        entry.view.as_ref().filter(|_| fits).map(|view| (range, view))
     }
 
     /// Takes the mapping at `first` out.

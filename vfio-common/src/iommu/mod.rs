@@ -38,12 +38,14 @@ mod access;
 mod attach;
 mod backend;
 mod buffer;
+mod copy;
 mod dma;
 mod error;
 mod explain;
 mod ioas;
 mod ledger;
 mod memory;
+mod software;
 mod space;
 mod type1;
 
@@ -54,6 +56,7 @@ pub use buffer::{BufferError, DmaBuffer, DmaBufferBuilder};
 pub use dma::DmaMemory;
 pub use error::{Aligned, DmaError};
 pub use memory::Pages;
+pub use software::DmaFault;
 pub use space::AddressSpace;
 
 pub(crate) use type1::Type1;

@@ -32,7 +32,7 @@ use crate::uapi::IommuFd;
 /// Kernel sources: `drivers/vfio/vfio_iommu_type1.c`, `drivers/iommu/iommufd/ioas.c`.
 #[derive(Debug, Clone)]
 pub struct AddressSpace {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     /// What has to stay open as long as there is a handle.
     _keeps: Option<Arc<dyn Debug + Send + Sync>>,
 }
@@ -46,8 +46,8 @@ pub(super) struct Core {
 }
 
 #[derive(Debug)]
-struct State {
-    ledger: Ledger,
+pub(super) struct State {
+    pub(super) ledger: Ledger,
     /// How many devices or groups are attached; `None` where mappings need none.
     attached: Option<usize>,
     /// What can be mapped. Forgotten when devices come and go, which changes it.
@@ -251,7 +251,7 @@ impl AddressSpace {
             let attempt = Attempt { memory, range, access, mappings, locked, per_user };
             return Err(attempt.failed(source));
         }
-        Ok((range, state.ledger.insert(range, access)))
+        Ok((range, state.ledger.insert(range, access, memory.view().cloned())))
     }
 
     /// Unmaps the mapping with this key, if it is still there.
@@ -271,7 +271,7 @@ impl AddressSpace {
 }
 
 impl Core {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

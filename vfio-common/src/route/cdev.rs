@@ -7,6 +7,7 @@ use super::ioas::Ioas;
 use super::node::{self, DeviceNumber};
 use super::once::OpenOnce;
 use super::{Nodes, OpenError, Target};
+use crate::iommu::AddressSpace;
 use crate::sysfs::Host;
 use crate::uapi::DeviceFd;
 
@@ -61,6 +62,10 @@ impl Cdev {
         })?;
         let same = Arc::ptr_eq(&cdev.ioas, &ioas);
         same.then_some(cdev).ok_or_else(|| OpenError::OtherIoas { device: target.name.clone() })
+    }
+
+    pub(super) fn address_space(&self) -> AddressSpace {
+        self.ioas.address_space()
     }
 
     pub(super) fn fd(&self) -> Option<&DeviceFd> {

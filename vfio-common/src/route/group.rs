@@ -7,6 +7,7 @@ use super::error::OpenStep;
 use super::node::{self, DeviceNumber};
 use super::once::OpenOnce;
 use super::{Member, Nodes, OpenError};
+use crate::iommu::AddressSpace;
 use crate::sysfs::Host;
 use crate::uapi::GroupFd;
 
@@ -55,6 +56,10 @@ impl Group {
         })?;
         let same = Arc::ptr_eq(&group.container, &container()?);
         same.then_some(group).ok_or(OpenError::OtherContainer { group: number })
+    }
+
+    pub(super) fn address_space(&self) -> AddressSpace {
+        self.container.address_space()
     }
 
     pub(super) fn number(&self) -> u32 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::cdev::Cdev;
 use super::group::Group;
 use crate::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
+use crate::iommu::AddressSpace;
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 use crate::uapi::DeviceFd;
@@ -15,7 +16,7 @@ use crate::uapi::DeviceFd;
 #[derive(Debug)]
 pub(super) enum KernelDevice {
     /// From a group. The descriptor comes first, so that it closes first.
-    OfGroup { fd: DeviceFd, _group: Arc<Group> },
+    OfGroup { fd: DeviceFd, group: Arc<Group> },
     /// Bound to an iommufd.
     Cdev(Arc<Cdev>),
     /// Opened by somebody else, who saw to the rest.
@@ -67,6 +68,14 @@ impl Backend for KernelDevice {
 
     fn set_migration_state(&self, state: u32) -> io::Result<Option<OwnedFd>> {
         self.fd()?.set_migration_state(state)
+    }
+
+    fn address_space(&self) -> Option<AddressSpace> {
+        match self {
+            Self::OfGroup { group, .. } => Some(group.address_space()),
+            Self::Cdev(cdev) => Some(cdev.address_space()),
+            Self::Adopted(_) => None,
+        }
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

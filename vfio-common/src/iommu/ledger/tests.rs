@@ -82,7 +82,7 @@ proptest! {
                     let found = ledger.overlap(range);
                     prop_assert_eq!(found.map(|mapping| mapping.range.first), taken);
                     if taken.is_none() {
-                        keys.push((range, ledger.insert(range, ACCESS)));
+                        keys.push((range, ledger.insert(range, ACCESS, None)));
                         model[bytes(range)].fill(Some(range.first));
                     }
                 }
@@ -112,7 +112,7 @@ proptest! {
                     let expected = lowest(&model, &ranges, length, alignment, highest);
                     prop_assert_eq!(place.map(|place| place.first), expected);
                     if let Some(place) = place {
-                        keys.push((place, ledger.insert(place, ACCESS)));
+                        keys.push((place, ledger.insert(place, ACCESS, None)));
                         model[bytes(place)].fill(Some(place.first));
                     }
                 }
@@ -131,7 +131,7 @@ fn room_is_found_at_the_ends_of_a_64_bit_space() {
     assert_eq!(ledger.room(&all, 0x1000, 0x1000, u64::MAX).map(|place| place.first), Some(0x1000));
     let top = IovaRange { first: u64::MAX - 0xfff, last: u64::MAX };
     assert_eq!(ledger.room(&[top], 0x1000, 0x1000, u64::MAX), Some(top));
-    ledger.insert(top, ACCESS);
+    ledger.insert(top, ACCESS, None);
     assert_eq!(ledger.room(&[top], 1, 1, u64::MAX), None);
     assert_eq!(ledger.room(&all, u64::MAX - 0xfff, 1, u64::MAX), None);
     assert_eq!(
