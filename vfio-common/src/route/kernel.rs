@@ -1,7 +1,7 @@
 //! Devices from the kernel.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::cdev::Cdev;
