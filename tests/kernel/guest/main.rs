@@ -10,6 +10,7 @@
 
 mod dma;
 mod doctor;
+mod kvm;
 mod life;
 mod machine;
 mod migration;

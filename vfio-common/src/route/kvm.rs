@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -41,7 +41,15 @@ const DRIVERS_THAT_WANT_IT: [&str; 2] = ["intel_vgpu_mdev", "vfio_ap_mdev"];
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Kvm(Arc<KvmVfioFd>);
+pub struct Kvm(Arc<Machine>);
+
+#[derive(Debug)]
+struct Machine {
+    /// It holds the machine.
+    vfio: KvmVfioFd,
+    /// Of a machine that was made here.
+    vm: Option<OwnedFd>,
+}
 
 impl Kvm {
     /// A new virtual machine, with nothing in it.
@@ -63,7 +71,9 @@ impl Kvm {
         if found != API_VERSION {
             return Err(failed(io::Error::other(format!("it speaks version {found} of KVM"))));
         }
-        Self::of_vm(kvm.create_vm().map_err(failed)?)
+        let vm = kvm.create_vm().map_err(failed)?;
+        let vfio = create_vfio_device(vm.as_fd())?;
+        Ok(Self(Arc::new(Machine { vfio, vm: Some(vm) })))
     }
 
     /// A virtual machine that there is, by its descriptor, for a monitor that did not make the VFIO
@@ -72,21 +82,31 @@ impl Kvm {
     /// # Errors
     /// [`OpenError::Step`] when KVM refuses.
     pub fn of_vm(vm: impl AsFd) -> Result<Self, OpenError> {
-        let step = OpenStep::CreateKvmDevice;
-        let fd = KvmVfioFd::create(vm.as_fd());
-        Ok(Self(Arc::new(fd.map_err(|source| OpenError::Step { step, source })?)))
+        let vfio = create_vfio_device(vm.as_fd())?;
+        Ok(Self(Arc::new(Machine { vfio, vm: None })))
     }
 
     /// A virtual machine by the descriptor of its VFIO device (`KVM_CREATE_DEVICE` with
     /// `KVM_DEV_TYPE_VFIO`), for a monitor that made it.
     #[must_use]
     pub fn of_vfio_device(fd: OwnedFd) -> Self {
-        Self(Arc::new(KvmVfioFd::new(fd)))
+        Self(Arc::new(Machine { vfio: KvmVfioFd::new(fd), vm: None }))
+    }
+
+    /// The descriptor of a virtual machine that [`Kvm::create`] made, for what else is done with it.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.0.vm.as_ref().map(AsFd::as_fd)
     }
 
     fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
+}
+
+fn create_vfio_device(vm: BorrowedFd<'_>) -> Result<KvmVfioFd, OpenError> {
+    let step = OpenStep::CreateKvmDevice;
+    KvmVfioFd::create(vm).map_err(|source| OpenError::Step { step, source })
 }
 
 /// Whether devices of a kernel driver are known to open only when they are linked.
@@ -112,7 +132,10 @@ impl<T: AsFd> Linked<T> {
     pub(super) fn link(&mut self, kvm: Option<&Kvm>, device: &str) -> Result<(), OpenError> {
         let Some(kvm) = kvm else { return Ok(()) };
         let step = || OpenStep::LinkKvm { device: device.to_owned() };
-        kvm.0.add(self.fd.as_fd()).map_err(|source| OpenError::Step { step: step(), source })?;
+        kvm.0
+            .vfio
+            .add(self.fd.as_fd())
+            .map_err(|source| OpenError::Step { step: step(), source })?;
         self.kvm = Some(kvm.clone());
         Ok(())
     }
@@ -124,7 +147,7 @@ impl<T: AsFd> Linked<T> {
 
     pub(super) fn unlink(&mut self) {
         if let Some(kvm) = self.kvm.take()
-            && let Err(error) = kvm.0.remove(self.fd.as_fd())
+            && let Err(error) = kvm.0.vfio.remove(self.fd.as_fd())
         {
             tracing::debug!(%error, "the virtual machine did not let go");
         }
