@@ -18,3 +18,4 @@ mod pci_interrupts;
 mod program;
 mod refusals;
 mod routes;
+mod vfio_pci;
