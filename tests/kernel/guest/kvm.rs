@@ -1,6 +1,6 @@
 //! Devices that open only when a KVM virtual machine is linked to them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use vfio_common::device::Device;
 use vfio_common::route::{Kvm, Nodes, OpenError, OpenWith, Opener as _};
 use vfio_common::sysfs::Host;
 
-use crate::machine::{self, Created, target, vfio};
+use crate::machine::{self, Created, descriptors, target, vfio};
 
 /// Its driver says `ESRCH`, as that of GVT-g.
 const PLAIN: &str = "mdevtest-kvm";
@@ -30,11 +30,6 @@ fn assert_works(device: &Device) {
     region.write32(8, 0x5eed).unwrap();
     assert_eq!(region.read32(8).unwrap(), 0x5eed);
     assert_eq!(region.mapped().len(), 1);
-}
-
-/// The descriptors of this process.
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 #[test]
@@ -114,7 +109,9 @@ fn many_devices_share_one_machine_and_those_without_need_do_not_mind() {
     assert_works(&open[0]);
     assert_works(&open[1]);
     drop((vfio, vm, open));
-    created.map(|created| created.remove_within(LIMIT));
+    for created in created {
+        created.remove_within(LIMIT);
+    }
 }
 
 /// As a virtual machine monitor, which made its machine itself.

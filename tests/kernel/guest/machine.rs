@@ -79,6 +79,11 @@ pub(crate) fn target(created: &Created) -> Target {
     Target { name: created.uuid.clone(), sysfs }
 }
 
+/// How many descriptors this process has.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
 /// The program.
 pub(crate) fn program() -> Command {
     Command::new(std::env::var_os("MDEVBUS_BIN").expect("MDEVBUS_BIN names the program"))

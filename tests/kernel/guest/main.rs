@@ -18,4 +18,5 @@ mod pci_interrupts;
 mod program;
 mod refusals;
 mod routes;
+mod vf_token;
 mod vfio_pci;
