@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use vfio_common::device::Device;
@@ -169,4 +172,44 @@ fn a_machine_that_cannot_be_made_says_why() {
         }
     }
     assert_eq!(descriptors(), before);
+}
+
+/// Nodes of which one opens as something else than it should, or not at all.
+#[derive(Debug)]
+struct Failing {
+    calls: AtomicUsize,
+    fails: usize,
+    with: Option<&'static str>,
+}
+
+impl Nodes for Failing {
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        let fails = self.calls.fetch_add(1, Ordering::Relaxed) == self.fails;
+        let node = match (fails, self.with) {
+            (true, None) => return Err(rustix::io::Errno::IO.into()),
+            (true, Some(other)) => other,
+            (false, _) => name,
+        };
+        let node = Path::new("/dev").join(node);
+        Ok(File::options().read(true).write(true).open(node)?.into())
+    }
+}
+
+#[test]
+fn nothing_stays_open_whichever_node_fails() {
+    let created = create(PLAIN);
+    let vm = vm();
+    let before = descriptors();
+    for with in [None, Some("null")] {
+        // A route opens two nodes.
+        for fails in 0..3 {
+            let nodes = Arc::new(Failing { calls: 0.into(), fails, with });
+            let opened = vfio().kvm(&vm).nodes(nodes.clone()).open(&target(&created));
+            assert_eq!(opened.is_ok(), fails == 2, "{with:?}, {fails}: {opened:?}");
+            drop(opened);
+            assert_eq!(nodes.calls.load(Ordering::Relaxed), fails.min(1) + 1);
+            assert_eq!(descriptors(), before);
+        }
+    }
+    created.remove_within(LIMIT);
 }

@@ -320,8 +320,11 @@ impl OpenStep {
             (Self::AttachNoIommu { .. }, Some(Errno::PERM)) => {
                 ": it needs the capability CAP_SYS_RAWIO"
             }
-            (Self::BindIommufd { .. }, Some(Errno::BUSY | Errno::INVAL)) => {
+            (Self::BindIommufd { .. }, Some(Errno::BUSY)) => {
                 ": another program has it or its group open"
+            }
+            (Self::BindIommufd { .. } | Self::GetDevice { .. }, Some(Errno::INVAL)) => {
+                ": its kernel driver refuses it, see the kernel log (dmesg)"
             }
             (Self::BindIommufd { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
             (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",

@@ -134,11 +134,14 @@ impl OpenError {
                 Some(Need::Kvm { driver, is_certain })
             }
             Some(Errno::ACCESS) => {
-                let physical = match Function::of(host, target) {
-                    Ok(Function::Virtual { of, .. }) => Some(of),
+                let is_wrong = with.vf_token.is_some();
+                match Function::of(host, target) {
+                    Ok(Function::Virtual { of, .. }) => {
+                        Some(Need::VfToken { physical: Some(of), is_wrong })
+                    }
+                    Ok(Function::Physical) => Some(Need::VfToken { physical: None, is_wrong }),
                     _ => None,
-                };
-                Some(Need::VfToken { physical, is_wrong: with.vf_token.is_some() })
+                }
             }
             _ => None,
         };
