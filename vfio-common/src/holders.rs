@@ -98,7 +98,9 @@ impl OpenFiles {
             entries.map(|entry| entry.name.to_string_lossy().into_owned()).collect()
         };
         let devices = members.as_ref().map(names).unwrap_or_default();
-        let mut nodes = vec![host.device_node(&format!("vfio/{group}"))];
+        let mut nodes: Vec<_> = ["", "noiommu-"]
+            .map(|prefix| host.device_node(&format!("vfio/{prefix}{group}")))
+            .into();
         for device in &devices {
             let vfio_dev = members
                 .as_ref()

@@ -44,7 +44,8 @@
 //!   device.
 //! - Memory that devices reach is freed only after it is out of their reach.
 //! - `unsafe` is in three modules, `mmio`, `uapi` and `iommu::dma`, and in a public interface only where
-//!   memory of the caller is mapped for devices.
+//!   memory of the caller is mapped for devices, and where devices without an IOMMU are
+//!   [let in](route::Vfio::allow_no_iommu), for which the other promises about memory do not hold.
 
 mod holders;
 mod mapping;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
-use vfio_common::route::{Route, Vfio};
+use vfio_common::route::{Route, Target, Vfio};
 use vfio_common::sysfs::Host;
 
 /// A device made through sysfs; removed when dropped.
@@ -71,6 +71,17 @@ pub(crate) fn route() -> String {
 pub(crate) fn vfio() -> Vfio {
     let route = if route() == "cdev" { Route::Cdev } else { Route::Group };
     Vfio::new(Host::system()).route(route)
+}
+
+/// A mediated device, to open it.
+pub(crate) fn target(created: &Created) -> Target {
+    let sysfs = Path::new("bus/mdev/devices").join(&created.uuid);
+    Target { name: created.uuid.clone(), sysfs }
+}
+
+/// How many descriptors this process has.
+pub(crate) fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
 /// The program.

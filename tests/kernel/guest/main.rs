@@ -10,6 +10,7 @@
 
 mod dma;
 mod doctor;
+mod kvm;
 mod life;
 mod machine;
 mod migration;
@@ -17,3 +18,5 @@ mod pci_interrupts;
 mod program;
 mod refusals;
 mod routes;
+mod vf_token;
+mod vfio_pci;

@@ -12,15 +12,10 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use vfio_common::route::{Nodes, Opener as _, Route, Target, Vfio, adopt};
+use vfio_common::route::{Nodes, Opener as _, Route, Vfio, adopt};
 use vfio_common::sysfs::Host;
 
-use crate::machine::{Created, route};
-
-fn target(created: &Created) -> Target {
-    let sysfs = Path::new("bus/mdev/devices").join(&created.uuid);
-    Target { name: created.uuid.clone(), sysfs }
-}
+use crate::machine::{Created, route, target};
 
 fn the_route() -> Route {
     if route() == "cdev" { Route::Cdev } else { Route::Group }

@@ -39,6 +39,8 @@ struct mdevtest_irq_desc {
 
 struct mdevtest_model {
 	u32 flags;
+	/* What opening fails with unless a virtual machine is linked; or 0. */
+	int without_kvm;
 	u32 num_regions;
 	u32 num_irqs;
 	/* The region at offset 0 of the file; the others follow by index. */
@@ -105,5 +107,7 @@ void mdevtest_irq_disable_all(struct mdevtest_device *dev);
 /* mdevtest_sparse.c, mdevtest_platform.c */
 extern const struct mdevtest_model mdevtest_sparse;
 extern const struct mdevtest_model mdevtest_platform;
+extern const struct mdevtest_model mdevtest_kvm;
+extern const struct mdevtest_model mdevtest_kvm_einval;
 
 #endif

@@ -93,7 +93,7 @@ static void mdevtest_release_dev(struct vfio_device *vdev)
 
 static int mdevtest_open_device(struct vfio_device *vdev)
 {
-	return 0;
+	return vdev->kvm ? 0 : to_mdevtest(vdev)->model->without_kvm;
 }
 
 static void mdevtest_close_device(struct vfio_device *vdev)

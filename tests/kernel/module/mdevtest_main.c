@@ -19,7 +19,8 @@ struct mdevtest_parent {
 	struct device dev;
 	struct mdev_parent parent;
 	struct mdev_driver *driver;
-	struct mdev_type *types[1];
+	struct mdev_type *types[3];
+	unsigned int nr_types;
 	const char *name;
 };
 
@@ -113,16 +114,34 @@ static struct mdevtest_type platform_type = {
 	.model = &mdevtest_platform,
 };
 
+static struct mdevtest_type kvm_type = {
+	.type.sysfs_name = "kvm",
+	.type.pretty_name = "Test device for virtual machines",
+	.model = &mdevtest_kvm,
+};
+
+static struct mdevtest_type kvm_einval_type = {
+	.type.sysfs_name = "kvm-einval",
+	.type.pretty_name = "Test device for virtual machines, tight-lipped",
+	.model = &mdevtest_kvm_einval,
+};
+
 static struct mdevtest_parent parents[] = {
 	{
 		.name = "mdevtest",
 		.driver = &sparse_driver,
 		.types = { &sparse_type.type },
+		.nr_types = 1,
 	},
 	{
 		.name = "mdevtest-soc",
 		.driver = &platform_driver,
-		.types = { &platform_type.type },
+		.types = {
+			&platform_type.type,
+			&kvm_type.type,
+			&kvm_einval_type.type,
+		},
+		.nr_types = 3,
 	},
 };
 
@@ -155,7 +174,7 @@ static int __init mdevtest_parent_add(struct mdevtest_parent *parent)
 
 	ret = mdev_register_parent(&parent->parent, &parent->dev,
 				   parent->driver, parent->types,
-				   ARRAY_SIZE(parent->types));
+				   parent->nr_types);
 	if (ret)
 		goto err_del;
 	return 0;

@@ -211,7 +211,7 @@ impl Device {
         self.use_feature(feature, FeatureUse::Set, &mut [])
     }
 
-    fn use_feature(
+    pub(super) fn use_feature(
         &self,
         feature: Feature,
         operation: FeatureUse,

@@ -135,7 +135,7 @@ impl Device {
     /// The address space that the device is in: where its driver makes
     /// [`DmaBuffer`](crate::iommu::DmaBuffer)s. Devices that one opener opens by one route share it.
     /// `None` when somebody else opened the device ([`route::adopt`](crate::route::adopt)), who then has
-    /// it.
+    /// it, and when there is no IOMMU.
     ///
     /// The handle keeps the container or the iommufd open, but not the device.
     ///

@@ -6,6 +6,7 @@ mod feature;
 mod handle;
 mod info;
 mod irq;
+mod vf_token;
 
 pub use backend::Backend;
 pub use error::DeviceError;
@@ -13,5 +14,6 @@ pub use feature::{Feature, FeatureError, FeatureUse};
 pub use handle::{Device, ResetOutcome};
 pub use info::{DeviceFlags, DeviceInfo};
 pub use irq::{IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
+pub use vf_token::VfToken;
 
 pub(crate) use handle::Shared;

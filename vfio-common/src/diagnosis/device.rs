@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{as_notes, is_open};
 use super::{Examination, Finding, Severity};
-use crate::route::{DeviceNumber, Member, Route, Target, is_of_vfio};
+use crate::route::{DeviceNumber, Member, Route, Target, is_of_vfio, wants_kvm};
 use crate::sysfs::{Dir, SysfsError};
 
 const GROUPS: &str = "kernel/iommu_groups";
-/// Kernel drivers that let a device be opened only when a KVM virtual machine is linked to its group
-/// (`drivers/gpu/drm/i915/gvt/kvmgt.c`, `drivers/s390/crypto/vfio_ap_ops.c`).
-const NEED_KVM: [&str; 2] = ["intel_vgpu_mdev", "vfio_ap_mdev"];
 
 /// The IOMMU group of a device.
 struct Group {
@@ -201,9 +198,9 @@ impl Examination {
 }
 
 fn needs_kvm(name: &str, driver: &str) -> Option<Finding> {
-    NEED_KVM.contains(&driver).then(|| {
-        let problem =
-            format!("opens only with a KVM virtual machine linked to it: {driver} wants it");
-        Finding::error(name, problem).remedy("use it through a virtual machine monitor")
+    wants_kvm(driver).then(|| {
+        let problem = format!("needs a KVM VM that it is linked to: {driver} wants it");
+        Finding::error(name, problem)
+            .remedy("link it to one (`Vfio::kvm`), or use it through a virtual machine monitor")
     })
 }

@@ -1,12 +1,18 @@
 //! Devices by their own character device and an iommufd.
 
+use std::io;
 use std::sync::Arc;
 
-use super::error::OpenStep;
+use rustix::io::Errno;
+use vfio_bindings::bindings::vfio as sys;
+
+use super::error::{OpenStep, errno};
 use super::ioas::Ioas;
+use super::kvm::Linked;
 use super::node::{self, DeviceNumber};
 use super::once::OpenOnce;
-use super::{Nodes, OpenError, Target};
+use super::sriov::Function;
+use super::{Nodes, OpenError, OpenWith, Target};
 use crate::iommu::AddressSpace;
 use crate::sysfs::Host;
 use crate::uapi::DeviceFd;
@@ -19,7 +25,7 @@ static OPEN: OpenOnce<Cdev> = OpenOnce::new();
 pub(super) struct Cdev {
     device_number: u64,
     /// `None` only while it is dropped.
-    fd: Option<DeviceFd>,
+    fd: Option<Linked<DeviceFd>>,
     ioas: Arc<Ioas>,
 }
 
@@ -48,20 +54,32 @@ impl Cdev {
         host: &Host,
         place: &Place,
         target: &Target,
+        with: &OpenWith,
         ioas: Arc<Ioas>,
     ) -> Result<Arc<Self>, OpenError> {
         let number = place.device_number;
         let cdev = OPEN.acquire(number.0, || -> Result<Self, OpenError> {
-            let fd = DeviceFd::new(node::open(nodes, host, &place.name, Some(number))?.into());
-            let node = || host.device_node(&place.name);
-            fd.bind(&ioas.fd).map_err(|source| OpenError::bind(host, target, node(), source))?;
+            let node = node::open(nodes, host, &place.name, Some(number))?;
+            let mut fd = Linked::not_yet(DeviceFd::new(node.into()));
+            // What is linked later, the driver does not see.
+            fd.link(with.kvm.as_ref(), &target.name)?;
+            if let Err(source) = bind(&fd, &ioas, host, target, with) {
+                drop(fd);
+                let node = host.device_node(&place.name);
+                return Err(OpenError::bind(host, target, with, node, source));
+            }
             let step = || OpenStep::AttachIoas { device: target.name.clone() };
             fd.attach(ioas.id).map_err(|source| OpenError::Step { step: step(), source })?;
             ioas.attach.attach();
             Ok(Self { device_number: number.0, fd: Some(fd), ioas: ioas.clone() })
         })?;
-        let same = Arc::ptr_eq(&cdev.ioas, &ioas);
-        same.then_some(cdev).ok_or_else(|| OpenError::OtherIoas { device: target.name.clone() })
+        if !Arc::ptr_eq(&cdev.ioas, &ioas) {
+            return Err(OpenError::OtherIoas { device: target.name.clone() });
+        }
+        if !cdev.fd.as_ref().is_some_and(|fd| fd.suits(with.kvm.as_ref())) {
+            return Err(OpenError::OtherVm { device: target.name.clone() });
+        }
+        Ok(cdev)
     }
 
     pub(super) fn address_space(&self) -> AddressSpace {
@@ -69,7 +87,7 @@ impl Cdev {
     }
 
     pub(super) fn fd(&self) -> Option<&DeviceFd> {
-        self.fd.as_ref()
+        self.fd.as_deref()
     }
 }
 
@@ -80,4 +98,27 @@ impl Drop for Cdev {
             self.ioas.attach.detach(|| drop(self.fd.take()));
         });
     }
+}
+
+/// Binds a device to an iommufd, with its token. Kernels that do not know tokens on this route (before
+/// Linux 6.17) check none on it: there the device opens without, and a physical function, which others
+/// may open by its group, is given the token as it would be given on that route.
+fn bind(
+    fd: &DeviceFd,
+    ioas: &Ioas,
+    host: &Host,
+    target: &Target,
+    with: &OpenWith,
+) -> io::Result<()> {
+    let Some(token) = with.vf_token else { return fd.bind(&ioas.fd) };
+    match fd.bind_with_token(&ioas.fd, token.as_bytes()) {
+        Err(error) if errno(&error) == Some(Errno::INVAL) => {}
+        bound => return bound,
+    }
+    fd.bind(&ioas.fd)?;
+    if matches!(Function::of(host, target), Ok(Function::Physical)) {
+        let flags = sys::VFIO_DEVICE_FEATURE_SET | sys::VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
+        fd.feature(flags, &mut token.as_bytes().clone())?;
+    }
+    Ok(())
 }

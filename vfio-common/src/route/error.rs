@@ -1,5 +1,7 @@
 //! Why a device does not open.
 
+mod refusal;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::node::DeviceNumber;
-use super::{Member, Target};
+use super::{Member, kvm};
 use crate::device::DeviceError;
 use crate::holders::{Holders, OpenFiles};
 use crate::sysfs::{Host, SysfsError};
+
+pub use refusal::Need;
 
 /// A device could not be opened. Nothing stays open after it.
 #[derive(Debug, thiserror::Error)]
@@ -117,11 +121,55 @@ pub enum OpenError {
     /// No IOMMU is in front of the group, and VFIO was told to go without.
     #[error(
         "group {group} has no IOMMU, so its devices could write to all memory: switch the IOMMU on \
-         (intel_iommu=on, or in the firmware); devices without one are not opened"
+         (intel_iommu=on, or in the firmware); devices without one are opened only after \
+         `Vfio::allow_no_iommu`, which is unsafe"
     )]
     NoIommu {
         /// The group.
         group: u32,
+    },
+    /// It has no IOMMU, hence no character device, and no other route was allowed.
+    #[error(
+        "{device} has no IOMMU, and the kernel gives such a device no character device: open it by its group"
+    )]
+    NoIommuByCdev {
+        /// The device's name.
+        device: String,
+    },
+    /// The devices that are open have no IOMMU.
+    #[error(
+        "devices without an IOMMU have no address space: they reach physical addresses, which this \
+         library does not hand out"
+    )]
+    NoAddressSpace,
+    /// It does not open without something that it wants, and the kernel says no more than an error
+    /// number.
+    #[error("cannot open {device}: {needs}")]
+    Needs {
+        /// The device's name.
+        device: String,
+        /// What it wants.
+        needs: Need,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A VF token was given for it, and the kernel refuses one where it checks none.
+    #[error(
+        "{device} takes no VF token: it is neither a physical function with SR-IOV nor a virtual \
+         function of one that is bound to vfio-pci"
+    )]
+    TakesNoToken {
+        /// The device's name.
+        device: String,
+    },
+    /// The device or its group is open in this process, and not linked to this virtual machine.
+    #[error(
+        "{device} is already open in this process without this virtual machine: link it when it is \
+         opened first"
+    )]
+    OtherVm {
+        /// The device's name.
+        device: String,
     },
     /// Another member of the group is in the hands of the host.
     #[error("group {group} is not viable: {}", viability_advice(members))]
@@ -191,6 +239,20 @@ pub enum OpenStep {
     },
     /// `VFIO_SET_IOMMU`.
     SetIommu,
+    /// `VFIO_GROUP_SET_CONTAINER` and `VFIO_SET_IOMMU` for a group without an IOMMU.
+    AttachNoIommu {
+        /// The group.
+        group: u32,
+    },
+    /// `KVM_GET_API_VERSION`, `KVM_CREATE_VM`.
+    CreateVm,
+    /// `KVM_CREATE_DEVICE`.
+    CreateKvmDevice,
+    /// `KVM_DEV_VFIO_FILE_ADD`.
+    LinkKvm {
+        /// The device's name.
+        device: String,
+    },
     /// `IOMMU_IOAS_ALLOC`.
     AllocateIoas,
     /// `VFIO_DEVICE_BIND_IOMMUFD`.
@@ -219,6 +281,12 @@ impl fmt::Display for OpenStep {
             Self::AskGroup { group } => write!(f, "read the status of group {group}"),
             Self::SetContainer { group } => write!(f, "attach group {group} to a container"),
             Self::SetIommu => write!(f, "set the container's IOMMU to type 1 version 2"),
+            Self::AttachNoIommu { group } => {
+                write!(f, "attach group {group}, which has no IOMMU, to a container")
+            }
+            Self::CreateVm => write!(f, "make a KVM virtual machine"),
+            Self::CreateKvmDevice => write!(f, "make the VFIO device of a KVM virtual machine"),
+            Self::LinkKvm { device } => write!(f, "link {device} to a KVM virtual machine"),
             Self::AllocateIoas => write!(f, "make an I/O address space"),
             Self::BindIommufd { device } => write!(f, "bind {device} to an iommufd"),
             Self::AttachIoas { device } => write!(f, "attach {device} to an I/O address space"),
@@ -249,25 +317,24 @@ impl OpenStep {
                  vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the device"
             }
             (Self::SetIommu, Some(Errno::NODEV)) => ": modprobe vfio_iommu_type1",
-            (Self::BindIommufd { .. }, Some(Errno::BUSY | Errno::INVAL)) => {
+            (Self::AttachNoIommu { .. }, Some(Errno::PERM)) => {
+                ": it needs the capability CAP_SYS_RAWIO"
+            }
+            (Self::BindIommufd { .. }, Some(Errno::BUSY)) => {
                 ": another program has it or its group open"
+            }
+            (Self::BindIommufd { .. } | Self::GetDevice { .. }, Some(Errno::INVAL)) => {
+                ": its kernel driver refuses it, see the kernel log (dmesg)"
             }
             (Self::BindIommufd { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
             (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",
-            (Self::GetDevice { .. }, Some(Errno::ACCESS)) => {
-                ": it is a virtual function whose physical function is under vfio-pci, and needs its \
-                 VF token"
-            }
             (Self::GetDevice { .. }, Some(Errno::IO)) => {
                 ": its kernel driver failed, see the kernel log (dmesg)"
-            }
-            (Self::GetDevice { .. }, Some(Errno::SRCH | Errno::INVAL)) => {
-                ": its kernel driver may need a KVM virtual machine linked to the group"
             }
             (Self::GetDevice { .. }, Some(Errno::BUSY | Errno::EXIST)) => {
                 ": another program has it open"
             }
-            _ => "",
+            _ => kvm::step_advice(self, source),
         }
     }
 }
@@ -282,7 +349,8 @@ impl OpenError {
                 Self::Busy { node, holders, source }
             }
             Some(Errno::NOENT) => {
-                match DeviceNumber::in_sysfs(host, format!("class/vfio/{group}")) {
+                let name = Path::new("class/vfio").join(node.file_name().unwrap_or_default());
+                match DeviceNumber::in_sysfs(host, name) {
                     Some(number) => Self::NoNode { node, number: number.to_string(), source },
                     None => Self::Node { node, source },
                 }
@@ -290,35 +358,16 @@ impl OpenError {
             _ => Self::Node { node, source },
         }
     }
-
-    /// A device that could not be bound to an iommufd. One that is bound already is refused as invalid;
-    /// whoever has its group open is in the way, too.
-    pub(super) fn bind(host: &Host, target: &Target, node: PathBuf, source: io::Error) -> Self {
-        if matches!(errno(&source), Some(Errno::BUSY | Errno::INVAL))
-            && let Ok(group) = target.iommu_group(host)
-        {
-            let holders = OpenFiles::read(host).holders_of_group(host, group);
-            return Self::Busy { node, holders, source };
-        }
-        Self::Step { step: OpenStep::BindIommufd { device: target.name.clone() }, source }
-    }
-
-    /// A group that did not give out a device.
-    pub(super) fn get_device(host: &Host, device: &str, group: u32, source: io::Error) -> Self {
-        let device = device.to_owned();
-        if errno(&source) == Some(Errno::NODEV) {
-            let members = Member::of_group(host, group).unwrap_or_default();
-            return Self::NotInGroup { device, group, members, source };
-        }
-        Self::Step { step: OpenStep::GetDevice { device, group }, source }
-    }
 }
 
-fn errno(error: &io::Error) -> Option<Errno> {
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }
 
 fn node_advice(node: &Path, source: &io::Error) -> String {
+    if let Some(advice) = kvm::node_advice(node, source) {
+        return advice;
+    }
     let is_container = node.ends_with("vfio/vfio");
     let is_iommufd = node.ends_with("iommu");
     let name = node.file_name().unwrap_or_default().to_string_lossy();
@@ -364,7 +413,7 @@ fn names(members: &[Member]) -> String {
     members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn ownership(node: &Path) -> String {
+pub(super) fn ownership(node: &Path) -> String {
     rustix::fs::stat(node).map_or_else(
         |_| String::new(),
         |stat| {

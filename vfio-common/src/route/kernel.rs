@@ -1,7 +1,7 @@
 //! Devices from the kernel.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use super::cdev::Cdev;
@@ -72,7 +72,7 @@ impl Backend for KernelDevice {
 
     fn address_space(&self) -> Option<AddressSpace> {
         match self {
-            Self::OfGroup { group, .. } => Some(group.address_space()),
+            Self::OfGroup { group, .. } => group.address_space(),
             Self::Cdev(cdev) => Some(cdev.address_space()),
             Self::Adopted(_) => None,
         }

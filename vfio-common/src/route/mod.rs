@@ -8,6 +8,10 @@
 //! - By group: it finds the device's IOMMU group, checks that it is viable, attaches it to a container
 //!   with the type 1 version 2 IOMMU, and takes the device's descriptor from it.
 //!
+//! Some devices want more: a KVM virtual machine that they are [linked to](Kvm), or a
+//! [VF token](crate::device::VfToken). Devices that no IOMMU is in front of are opened only after
+//! [`Vfio::allow_no_iommu`], which is unsafe.
+//!
 //! Software devices bring an opener of their own.
 //!
 //! Everything that is opened on the way is held by what comes after it: the device holds its group,
@@ -20,16 +24,23 @@ mod error;
 mod group;
 mod ioas;
 mod kernel;
+mod kvm;
 mod member;
+mod no_iommu;
 mod node;
 mod once;
+mod open_with;
 mod opener;
+mod sriov;
 mod vfio;
 
-pub use error::{OpenError, OpenStep};
+pub use error::{Need, OpenError, OpenStep};
+pub use kvm::Kvm;
+pub(crate) use kvm::is_wanted_by as wants_kvm;
 pub use member::Member;
 pub(crate) use member::is_of_vfio;
 pub(crate) use node::DeviceNumber;
 pub use node::Nodes;
+pub use open_with::OpenWith;
 pub use opener::{Opener, Target};
 pub use vfio::{Route, Vfio, adopt};

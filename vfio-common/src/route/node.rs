@@ -14,7 +14,7 @@ use crate::sysfs::Host;
 /// descriptors over a socket.
 ///
 /// Names are those below `/dev`: `vfio/vfio` (a container), `vfio/12` (a group), `iommu` (an
-/// iommufd), `vfio/devices/vfio3` (a device).
+/// iommufd), `vfio/devices/vfio3` (a device), `vfio/noiommu-12` (a group without an IOMMU), `kvm`.
 pub trait Nodes: Debug + Send + Sync {
     /// A new open descriptor of a node, for reading and writing, close-on-exec.
     ///

@@ -9,12 +9,12 @@ use rustix::io::Errno;
 
 use super::cdev::{Cdev, Place};
 use super::container::Container;
-use super::group::Group;
+use super::group::{self, Group};
 use super::ioas::Ioas;
 use super::kernel::KernelDevice;
 use super::node::ByPath;
-use super::{Nodes, OpenError, Opener, Target};
-use crate::device::Device;
+use super::{Kvm, Nodes, OpenError, OpenWith, Opener, Target};
+use crate::device::{Device, VfToken};
 use crate::iommu::AddressSpace;
 use crate::sysfs::Host;
 use crate::uapi::DeviceFd;
@@ -38,7 +38,12 @@ pub struct Vfio {
     host: Host,
     nodes: Arc<dyn Nodes>,
     route: Route,
+    /// What all devices are opened with.
+    with: OpenWith,
+    pub(super) allows_no_iommu: bool,
     container: Mutex<Weak<Container>>,
+    /// For groups without an IOMMU, which the kernel does not let in with others.
+    no_iommu: Mutex<Weak<Container>>,
     ioas: Mutex<Weak<Ioas>>,
 }
 
@@ -60,8 +65,9 @@ impl Vfio {
     #[must_use]
     pub fn new(host: Host) -> Self {
         let nodes = Arc::new(ByPath(host.clone()));
-        let (container, ioas) = Default::default();
-        Self { host, nodes, route: Route::Auto, container, ioas }
+        let (with, allows_no_iommu, container, no_iommu, ioas) = Default::default();
+        let route = Route::Auto;
+        Self { host, nodes, route, with, allows_no_iommu, container, no_iommu, ioas }
     }
 
     /// By this route.
@@ -78,6 +84,37 @@ impl Vfio {
         self
     }
 
+    /// With all devices linked to a virtual machine, for those that open only so.
+    #[must_use]
+    pub fn kvm(mut self, vm: &Kvm) -> Self {
+        self.with = self.with.kvm(vm);
+        self
+    }
+
+    /// With a token for those devices that take one: virtual functions, and the physical functions that
+    /// have them; see [`OpenWith::vf_token`].
+    #[must_use]
+    pub fn vf_token(mut self, token: VfToken) -> Self {
+        self.with = self.with.vf_token(token);
+        self
+    }
+
+    /// Opens a device with what it alone is to be opened with, on top of what all devices are.
+    ///
+    /// # Errors
+    /// [`OpenError`]; then nothing stays open.
+    pub fn open_with(&self, target: &Target, with: &OpenWith) -> Result<Device, OpenError> {
+        let with = &with.or(&self.with, &self.host, target)?;
+        match self.route {
+            Route::Auto => self.open_by_either(target, with),
+            Route::Group => self.open_by_group(target, with),
+            Route::Cdev => match Place::of(&self.host, target)? {
+                Some(place) => self.open_by_cdev(target, with, &place),
+                None => Err(self.no_cdev(target)),
+            },
+        }
+    }
+
     /// The address space that all devices share which this `Vfio` opens by one route. It takes mappings
     /// as long as one of these devices is open; see [`AddressSpace`].
     ///
@@ -87,20 +124,25 @@ impl Vfio {
     /// matters.
     ///
     /// # Errors
-    /// [`OpenError`] when the container or the iommufd cannot be opened.
+    /// [`OpenError`] when the container or the iommufd cannot be opened, and
+    /// [`OpenError::NoAddressSpace`] when only devices without an IOMMU are open.
     pub fn address_space(&self) -> Result<AddressSpace, OpenError> {
+        match (in_use(&self.ioas), in_use(&self.container), in_use(&self.no_iommu)) {
+            (None, None, Some(no_iommu)) => return no_iommu.address_space(),
+            (Some(ioas), _, _) if self.route == Route::Auto => return Ok(ioas.address_space()),
+            (None, Some(container), _) if self.route == Route::Auto => {
+                return container.address_space();
+            }
+            _ => {}
+        }
         match self.route {
-            Route::Group => Ok(self.container()?.address_space()),
+            Route::Group => self.container()?.address_space(),
             Route::Cdev => Ok(self.ioas()?.address_space()),
-            Route::Auto => match (in_use(&self.ioas), in_use(&self.container)) {
-                (Some(ioas), _) => Ok(ioas.address_space()),
-                (None, Some(container)) => Ok(container.address_space()),
-                (None, None) => match self.ioas() {
-                    Err(OpenError::Node { source, .. }) if is_out_of_reach(&source) => {
-                        Ok(self.container()?.address_space())
-                    }
-                    ioas => Ok(ioas?.address_space()),
-                },
+            Route::Auto => match self.ioas() {
+                Err(OpenError::Node { source, .. }) if is_out_of_reach(&source) => {
+                    self.container()?.address_space()
+                }
+                ioas => Ok(ioas?.address_space()),
             },
         }
     }
@@ -113,51 +155,79 @@ impl Vfio {
         shared(&self.ioas, |_| true, || Ioas::open(&*self.nodes, &self.host))
     }
 
-    fn open_by_group(&self, target: &Target) -> Result<Device, OpenError> {
-        let number = target.iommu_group(&self.host)?;
-        let group = Group::acquire(&*self.nodes, &self.host, number, || self.container())?;
-        let name = CString::new(target.name.as_str())
-            .map_err(|_| OpenError::NoDevice { device: target.name.clone() })?;
+    fn no_iommu_container(&self) -> Result<Arc<Container>, OpenError> {
+        let open = || Container::open_no_iommu(&*self.nodes, &self.host);
+        shared(&self.no_iommu, Container::is_sound, open)
+    }
+
+    fn open_by_group(&self, target: &Target, with: &OpenWith) -> Result<Device, OpenError> {
+        let place = self.group(target)?;
+        let container =
+            || if place.no_iommu { self.no_iommu_container() } else { self.container() };
+        let (nodes, host, kvm) = (&*self.nodes, &self.host, with.kvm.as_ref());
+        let group = Group::acquire(nodes, host, &place, &target.name, kvm, container)?;
+        let mut name = target.name.clone();
+        if let Some(token) = with.vf_token {
+            name = format!("{name} vf_token={}", token.as_text());
+        }
+        let name =
+            CString::new(name).map_err(|_| OpenError::NoDevice { device: target.name.clone() })?;
         let fd = group.fd().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         let fd = fd.and_then(|fd| fd.device(&name));
-        let fd = fd.map_err(|source| {
-            OpenError::get_device(&self.host, &target.name, group.number(), source)
-        })?;
+        let fd =
+            fd.map_err(|source| OpenError::get_device(host, target, with, group.number(), source))?;
         finish(target, KernelDevice::OfGroup { fd: DeviceFd::new(fd), group })
     }
 
-    fn open_by_cdev(&self, target: &Target, place: &Place) -> Result<Device, OpenError> {
-        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, target, self.ioas()?)?;
+    /// The group of a device, if it may be opened.
+    fn group(&self, target: &Target) -> Result<group::Place, OpenError> {
+        let place = group::Place::of(&self.host, target)?;
+        if place.no_iommu && !self.allows_no_iommu {
+            return Err(OpenError::NoIommu { group: place.number });
+        }
+        Ok(place)
+    }
+
+    fn open_by_cdev(
+        &self,
+        target: &Target,
+        with: &OpenWith,
+        place: &Place,
+    ) -> Result<Device, OpenError> {
+        let cdev = Cdev::acquire(&*self.nodes, &self.host, place, target, with, self.ioas()?)?;
         finish(target, KernelDevice::Cdev(cdev))
     }
 
-    fn open_by_either(&self, target: &Target) -> Result<Device, OpenError> {
+    fn open_by_either(&self, target: &Target, with: &OpenWith) -> Result<Device, OpenError> {
         let device = target.name.as_str();
         let Some(place) = Place::of(&self.host, target)? else {
             tracing::debug!(device, "opened by its group: the kernel gives it no character device");
-            return self.open_by_group(target);
+            return self.open_by_group(target, with);
         };
-        match self.open_by_cdev(target, &place) {
+        match self.open_by_cdev(target, with, &place) {
             Err(OpenError::Node { node, source }) if is_out_of_reach(&source) => {
                 let node = node.display();
                 tracing::info!(device, %node, %source, "opened by its group: no way to the node");
-                self.open_by_group(target)
+                self.open_by_group(target, with)
             }
             opened => opened,
+        }
+    }
+
+    /// Why a device has no character device.
+    fn no_cdev(&self, target: &Target) -> OpenError {
+        let device = || target.name.clone();
+        match self.group(target) {
+            Err(error @ OpenError::NoIommu { .. }) => error,
+            Ok(place) if place.no_iommu => OpenError::NoIommuByCdev { device: device() },
+            _ => OpenError::NoCdev { device: device() },
         }
     }
 }
 
 impl Opener for Vfio {
     fn open(&self, target: &Target) -> Result<Device, OpenError> {
-        match self.route {
-            Route::Auto => self.open_by_either(target),
-            Route::Group => self.open_by_group(target),
-            Route::Cdev => match Place::of(&self.host, target)? {
-                Some(place) => self.open_by_cdev(target, &place),
-                None => Err(OpenError::NoCdev { device: target.name.clone() }),
-            },
-        }
+        self.open_with(target, &OpenWith::new())
     }
 }
 

@@ -91,6 +91,21 @@ pub(super) fn sized_lending(
     sized(fd, request, buffer)
 }
 
+/// As [`sized`], for requests whose struct has a pointer to 16 bytes that the kernel reads during the
+/// call. Their address is put into the word of the struct that has this number.
+pub(super) fn sized_pointing(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    buffer: &mut [u64],
+    word: usize,
+    bytes: &[u8; 16],
+) -> io::Result<i32> {
+    let word = buffer.get_mut(word).ok_or(io::ErrorKind::InvalidInput)?;
+    *word = bytes.as_ptr().expose_provenance() as u64;
+    // They are borrowed until the call has returned, and are only read.
+    sized(fd, request, buffer)
+}
+
 /// `IOMMU_IOAS_IOVA_RANGES`: an ioctl that fills in an array beside its struct. Returns how many
 /// ranges there are, of which the first `ranges.len()` are filled in, and the alignment of addresses;
 /// more than that is the error `EMSGSIZE` with the number.
@@ -136,6 +151,63 @@ pub(super) fn open(fd: BorrowedFd<'_>, request: Request, name: &CStr) -> io::Res
     let number = check(result)?;
     // SAFETY: the kernel returned this descriptor just now for this call: nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// An ioctl whose argument is a number and which returns a new descriptor.
+///
+/// The callers in this folder pass only requests that return, when they succeed, a descriptor made for
+/// this call.
+pub(super) fn open_by_number(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    argument: c_ulong,
+) -> io::Result<OwnedFd> {
+    let number = number(fd, request, argument)?;
+    // SAFETY: the request succeeded, and `number` returns nothing negative then; by the callers'
+    // promise the kernel made this descriptor for this call, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// `KVM_CREATE_DEVICE`: an ioctl that puts a new descriptor into the second of three 32-bit fields.
+pub(super) fn create_device(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    kind: u32,
+) -> io::Result<OwnedFd> {
+    const NO_DESCRIPTOR: u32 = u32::MAX;
+    // type, fd, flags.
+    let mut fields = [kind, NO_DESCRIPTOR, 0];
+    // SAFETY: `struct kvm_create_device` has the 12 bytes of the array, which is aligned to 4,
+    // initialised, and borrowed for the call alone; the kernel reads and writes no more than these.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, fields.as_mut_ptr()) };
+    check(result)?;
+    let [_, number, _] = fields;
+    let number = number.cast_signed();
+    if number < 0 {
+        return Err(io::Error::other("the kernel made no descriptor"));
+    }
+    // SAFETY: the request succeeded, so the kernel made this descriptor for this call: nobody else owns
+    // it. The array held no valid number before, so the kernel has written this one.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// `KVM_SET_DEVICE_ATTR` with an attribute whose value is a descriptor's number, read by the kernel.
+pub(super) fn set_attribute(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    group: u32,
+    attribute: u64,
+    value: BorrowedFd<'_>,
+) -> io::Result<()> {
+    let number: libc::c_int = value.as_raw_fd();
+    let address = (&raw const number).expose_provenance() as u64;
+    // flags, group; attr; addr.
+    let fields = [super::argsz::halves(0, group), attribute, address];
+    // SAFETY: `struct kvm_device_attr` has the 24 bytes of the array, which is aligned to 8 and
+    // initialised, and which the kernel reads. The address in it is that of a live `int`, which is what
+    // the attributes that the callers in this folder set read.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, fields.as_ptr()) };
+    check(result).map(drop)
 }
 
 fn check(result: libc::c_int) -> io::Result<i32> {

@@ -43,6 +43,11 @@ impl ContainerFd {
         call::number(self.0.as_fd(), call::vfio(2), sys::VFIO_TYPE1v2_IOMMU.into()).map(drop)
     }
 
+    /// `VFIO_SET_IOMMU` with `VFIO_NOIOMMU_IOMMU`, for groups without an IOMMU alone.
+    pub(crate) fn set_no_iommu(&self) -> io::Result<()> {
+        call::number(self.0.as_fd(), call::vfio(2), sys::VFIO_NOIOMMU_IOMMU.into()).map(drop)
+    }
+
     /// `VFIO_IOMMU_GET_INFO`.
     pub(crate) fn iommu_info(&self) -> io::Result<IommuProperties> {
         let fill = |buffer: &mut [u64]| call::sized(self.0.as_fd(), call::vfio(12), buffer);

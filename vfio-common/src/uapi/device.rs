@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use vfio_bindings::bindings::vfio as sys;
@@ -29,10 +29,6 @@ impl DeviceFd {
         Self(File::from(fd))
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
     /// `VFIO_DEVICE_BIND_IOMMUFD`, for a device that was opened by its character device: before it,
     /// the kernel refuses every other call.
     pub(crate) fn bind(&self, iommufd: &IommuFd) -> io::Result<()> {
@@ -40,6 +36,15 @@ impl DeviceFd {
         // flags, iommufd, out_devid.
         let mut buffer = argsz::buffer(&[&[0; 4], &iommufd, &[0; 4]])?;
         call::sized(self.0.as_fd(), call::vfio(18), &mut buffer).map(drop)
+    }
+
+    /// The same with a VF token, from Linux 6.17 on; older kernels say `EINVAL`.
+    pub(crate) fn bind_with_token(&self, iommufd: &IommuFd, token: &[u8; 16]) -> io::Result<()> {
+        let flags = sys::VFIO_DEVICE_BIND_FLAG_TOKEN.to_ne_bytes();
+        let iommufd = iommufd.file().as_raw_fd().to_ne_bytes();
+        // flags, iommufd, out_devid; token_uuid_ptr.
+        let mut buffer = argsz::buffer(&[&flags, &iommufd, &[0; 4], &[0; 8]])?;
+        call::sized_pointing(self.0.as_fd(), call::vfio(18), &mut buffer, 2, token).map(drop)
     }
 
     /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`: puts a device that is bound into an address space.
@@ -138,6 +143,12 @@ impl DeviceFd {
     fn fetch(&self, request: u8, fixed: usize, index: Option<u32>) -> io::Result<Vec<u8>> {
         let fill = |buffer: &mut [u64]| call::sized(self.0.as_fd(), call::vfio(request), buffer);
         argsz::fetch(fixed, index, fill)
+    }
+}
+
+impl AsFd for DeviceFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use vfio_bindings::bindings::vfio as sys;
 
@@ -43,5 +43,11 @@ impl GroupFd {
     /// `VFIO_GROUP_GET_DEVICE_FD`. The kernel makes the descriptor close-on-exec.
     pub(crate) fn device(&self, name: &CStr) -> io::Result<OwnedFd> {
         call::open(self.0.as_fd(), call::vfio(6), name)
+    }
+}
+
+impl AsFd for GroupFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

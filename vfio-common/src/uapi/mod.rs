@@ -6,7 +6,7 @@
 //! - Structs go in zeroed and as bytes; what the kernel filled in is read by copy.
 //! - Nothing is interpreted here: errors are the kernel's.
 //!
-//! Source of all numbers and layouts: `include/uapi/linux/vfio.h`.
+//! Source of all numbers and layouts: `include/uapi/linux/vfio.h`, beside it `iommufd.h` and `kvm.h`.
 
 mod argsz;
 mod call;
@@ -14,8 +14,10 @@ mod container;
 mod device;
 mod group;
 mod iommufd;
+mod kvm;
 
 pub(crate) use container::ContainerFd;
 pub(crate) use device::DeviceFd;
 pub(crate) use group::GroupFd;
 pub(crate) use iommufd::IommuFd;
+pub(crate) use kvm::{KvmFd, KvmVfioFd};

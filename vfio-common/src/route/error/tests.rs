@@ -1,4 +1,5 @@
 use super::*;
+use crate::route::{OpenWith, Target};
 
 fn os(errno: Errno) -> io::Error {
     io::Error::from_raw_os_error(errno.raw_os_error())
@@ -13,6 +14,9 @@ fn a_node_that_does_not_open_says_why_by_its_name_and_the_error() {
         ("/dev/vfio/7", Errno::PERM, "--device /dev/vfio/7"),
         ("/dev/vfio/7", Errno::NODEV, "its device went away"),
         ("/dev/vfio/noiommu-7", Errno::PERM, "CAP_SYS_RAWIO"),
+        ("/dev/kvm", Errno::NOENT, "modprobe kvm_intel or kvm_amd"),
+        ("/dev/kvm", Errno::ACCESS, "group kvm"),
+        ("/dev/kvm", Errno::PERM, "--device /dev/kvm"),
         ("/dev/vfio/vfio", Errno::ACCESS, "udevadm trigger /dev/vfio/vfio"),
         ("/dev/vfio/vfio", Errno::NOENT, "modprobe vfio"),
         ("/dev/vfio/vfio", Errno::NODEV, "modprobe vfio"),
@@ -35,9 +39,9 @@ fn a_step_that_fails_says_the_way_out() {
         (OpenStep::SetIommu, Errno::PERM, "allow_unsafe_interrupts=1"),
         (OpenStep::SetIommu, Errno::NODEV, "modprobe vfio_iommu_type1"),
         (OpenStep::SetIommu, Errno::INVAL, "defect of this program"),
-        (get(), Errno::SRCH, "KVM"),
-        (get(), Errno::INVAL, "KVM"),
-        (get(), Errno::ACCESS, "VF token"),
+        (OpenStep::AttachNoIommu { group: 3 }, Errno::PERM, "CAP_SYS_RAWIO"),
+        (OpenStep::CreateVm, Errno::BUSY, "another hypervisor"),
+        (OpenStep::CreateKvmDevice, Errno::BUSY, "of_vfio_device"),
         (get(), Errno::IO, "dmesg"),
         (get(), Errno::EXIST, "another program has it open"),
     ] {
@@ -59,6 +63,9 @@ fn what_sysfs_knows_is_added() {
     assert!(text.contains("another program has it open, and it opens only once"), "{text}");
 
     tree.mkdir("kernel/iommu_groups/7/devices/0000:01:00.0").unwrap();
-    let text = OpenError::get_device(&host, "0000:01:00.1", 7, os(Errno::NODEV)).to_string();
+    let name = "0000:01:00.1".to_owned();
+    let target = Target { sysfs: format!("bus/pci/devices/{name}").into(), name };
+    let error = OpenError::get_device(&host, &target, &OpenWith::new(), 7, os(Errno::NODEV));
+    let text = error.to_string();
     assert!(text.ends_with("the group has 0000:01:00.0"), "{text}");
 }
