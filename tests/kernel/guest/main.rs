@@ -17,3 +17,4 @@ mod pci_interrupts;
 mod program;
 mod refusals;
 mod routes;
+mod vfio_pci;

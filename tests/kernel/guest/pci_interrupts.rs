@@ -2,7 +2,6 @@
 //! that is level-triggered, MSI, and MSI-X that grows.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -10,9 +9,8 @@ use std::time::Duration;
 use vfio_common::device::{Device, IrqFlags};
 use vfio_common::irq::{IrqError, IrqSet, pci};
 use vfio_common::pci_config::Command;
-use vfio_common::route::{Opener as _, Target};
 
-use crate::machine;
+use crate::vfio_pci::Bound;
 
 const EDU: &str = "0000:00:04.0";
 const NVME: &str = "0000:00:06.0";
@@ -24,41 +22,6 @@ const ACKNOWLEDGE: u64 = 0x64;
 
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
-
-/// A PCI device bound to vfio-pci until it is dropped.
-struct Bound(&'static str);
-
-impl Bound {
-    fn new(address: &'static str) -> Self {
-        let bound = Self(address);
-        if bound.path("driver").exists() {
-            fs::write(bound.path("driver/unbind"), address).unwrap();
-        }
-        fs::write(bound.path("driver_override"), "vfio-pci").unwrap();
-        fs::write("/sys/bus/pci/drivers_probe", address).unwrap();
-        bound
-    }
-
-    fn path(&self, attribute: &str) -> PathBuf {
-        PathBuf::from("/sys/bus/pci/devices").join(self.0).join(attribute)
-    }
-
-    fn open(&self) -> Device {
-        let vfio = machine::vfio();
-        let sysfs = format!("bus/pci/devices/{}", self.0).into();
-        vfio.open(&Target { name: self.0.to_owned(), sysfs }).unwrap()
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        // It is gone already where a test unbound it itself.
-        let _ = fs::write(self.path("driver/unbind"), self.0);
-        let _ = fs::write(self.path("driver_override"), "\n");
-        // Back to the driver that the kernel had for it.
-        let _ = fs::write("/sys/bus/pci/drivers_probe", self.0);
-    }
-}
 
 /// Registers answer, and messages are sent.
 fn power_up(device: &Device) {
