@@ -46,6 +46,7 @@
 //! - `unsafe` is in three modules, `mmio`, `uapi` and `iommu::dma`, and in a public interface only where
 //!   memory of the caller is mapped for devices.
 
+mod eventfd;
 mod holders;
 mod mapping;
 mod mmio;
