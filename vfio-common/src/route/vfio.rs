@@ -123,7 +123,7 @@ impl Vfio {
         let fd = fd.map_err(|source| {
             OpenError::get_device(&self.host, &target.name, group.number(), source)
         })?;
-        finish(target, KernelDevice::OfGroup { fd: DeviceFd::new(fd), _group: group })
+        finish(target, KernelDevice::OfGroup { fd: DeviceFd::new(fd), group })
     }
 
     fn open_by_cdev(&self, target: &Target, place: &Place) -> Result<Device, OpenError> {

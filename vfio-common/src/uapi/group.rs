@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use vfio_bindings::bindings::vfio as sys;
 
@@ -19,6 +19,10 @@ pub(crate) struct GroupFd(File);
 impl GroupFd {
     pub(crate) fn new(file: File) -> Self {
         Self(file)
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// `VFIO_GROUP_GET_STATUS`: whether the group is viable.
