@@ -10,7 +10,10 @@
 
 mod dma;
 mod doctor;
+mod event_write;
+mod hot_reset;
 mod life;
+mod low_power;
 mod machine;
 mod migration;
 mod pci_interrupts;

@@ -135,7 +135,7 @@ impl Device {
     }
 
     /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not
-    /// know, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
+    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.shared.backend.descriptor()
@@ -144,7 +144,8 @@ impl Device {
     /// Resets the device. It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit
     /// says: the kernel's sample devices can be reset and do not set it.
     ///
-    /// Mapped memory may fault while the reset runs: no other thread may access the device then.
+    /// Mapped memory may fault while the reset runs: no other thread may access the device then. For a PCI
+    /// device that has no reset of its own there is [`Device::hot_reset`].
     ///
     /// # Errors
     /// [`DeviceError::Reset`] when the device can be reset and it failed.

@@ -30,12 +30,13 @@ impl Device {
     }
 
     /// As [`Device::enter_low_power`], once: what wakes the device up keeps it awake and signals the
-    /// [`WakeUp`] (`VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP`, Linux 6.1). That is the host, for a
-    /// need of its own or for an event of the device, and any call of this program but an access to
-    /// mapped memory, which faults until [`Device::exit_low_power`] or the wake-up.
+    /// [`WakeUp`] (`VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP`, Linux 6.1). The host does, for a
+    /// need of its own or for an event of the device, and every call of this program on the device,
+    /// [`Device::exit_low_power`] too.
     ///
-    /// The kernel sends the device to low power in its own time. If something comes before, it does not
-    /// wake up and stays on its way: end with [`Device::exit_low_power`] in any case.
+    /// The device goes to low power a little after this returns. What comes earlier does not wake it up
+    /// and does not keep it from going, but for [`Device::exit_low_power`]. Mapped memory faults until the
+    /// wake-up or the exit: no window may be used.
     ///
     /// # Errors
     /// [`LowPowerError::Feature`] as for [`Device::enter_low_power`], [`LowPowerError::EventFd`] when no

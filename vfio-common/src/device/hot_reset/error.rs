@@ -54,6 +54,8 @@ fn hint(source: &io::Error) -> &'static str {
             ": one of them is not bound to vfio-pci, or not owned any more; bind them all"
         }
         Some(Errno::AGAIN | Errno::BUSY) => ": one of them is in use at this moment, try again",
+        // The reset was made, and the kernel waited in vain for one of them to answer.
+        Some(Errno::NOTTY) => ": one of them did not come back from it, look into the kernel's log",
         _ => "",
     }
 }
