@@ -5,8 +5,12 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
+use vfio_common::device::{
+    Backend, DeviceInfo, EventWriteRequest, HotResetInfo, IrqInfo, IrqRequest, OpenGroup,
+};
 use vfio_common::iommu::AddressSpace;
+use vfio_common::iommu::IovaRange;
+use vfio_common::migration::PreCopyInfo;
 use vfio_common::region::RegionInfo;
 use vfio_common::{Mapping, Protection};
 
@@ -152,6 +156,49 @@ impl Backend for Faulty {
 
     fn address_space(&self) -> Option<AddressSpace> {
         self.backend.address_space()
+    }
+
+    fn precopy_info(&self, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        self.faults.call()?;
+        self.backend.precopy_info(stream)
+    }
+
+    fn start_dma_log(&self, page_size: u64, ranges: &[IovaRange]) -> io::Result<u64> {
+        self.faults.call()?;
+        self.backend.start_dma_log(page_size, ranges)
+    }
+
+    fn read_dma_log(&self, page_size: u64, range: IovaRange) -> io::Result<Vec<u64>> {
+        self.faults.call()?;
+        self.backend.read_dma_log(page_size, range)
+    }
+
+    fn enter_low_power(&self, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        self.faults.call()?;
+        self.backend.enter_low_power(wake_up)
+    }
+
+    fn set_event_write(
+        &self,
+        write: EventWriteRequest,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        self.faults.call()?;
+        self.backend.set_event_write(write, eventfd)
+    }
+
+    fn hot_reset_info(&self) -> io::Result<HotResetInfo> {
+        self.faults.call()?;
+        self.backend.hot_reset_info()
+    }
+
+    fn hot_reset(&self, groups: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.faults.call()?;
+        self.backend.hot_reset(groups)
+    }
+
+    fn group(&self) -> Option<OpenGroup<'_>> {
+        self.backend.group()
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

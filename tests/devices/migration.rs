@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use vfio_common::device::{Device, Feature, FeatureError, FeatureUse};
 use vfio_common::migration::{
-    Migration, MigrationError, MigrationFlags, MigrationState, Whereabouts,
+    Migration, MigrationError, MigrationFlags, MigrationState, PreCopyInfo, Saved, Whereabouts,
 };
 
 use crate::bench::Bench;
@@ -208,6 +208,60 @@ fn migration_gives_first_data_while_the_card_runs_and_the_rest_when_it_stops() {
     let target = bench.open(&target);
     target.migration().unwrap().unwrap().restore(&mut data.as_slice(), |_| ()).unwrap();
     assert_eq!(both_ports(&target), both_ports(&device));
+}
+
+#[test]
+fn migration_with_pre_copy_moves_what_a_card_gives_while_it_runs() {
+    let bench = Bench::new();
+    let cards = [bench.create("mtty", "mtty-2"), bench.create("mtty", "mtty-2")];
+    let [source, target] = [bench.open(&cards[0]), bench.open(&cards[1])];
+    furnish(&source, "early");
+    let (mut data, mut steps) = (Vec::new(), Vec::new());
+    let saved = migration(&source).save_with_pre_copy(&mut data, 0, |bytes| {
+        steps.push(bytes);
+        if bytes == HEADER as u64 {
+            assert_eq!(migration(&source).state().unwrap(), MigrationState::PRE_COPY);
+            // It runs, and what changes now is in the rest.
+            source.region(1).unwrap().write8(7, 0x77).unwrap();
+        }
+    });
+    let (bytes, while_running) = (TWO_PORTS as u64, HEADER as u64);
+    assert_eq!(saved.unwrap(), Saved { bytes, while_running });
+    assert_eq!(steps, [while_running, bytes]);
+    assert_eq!(migration(&source).state().unwrap(), MigrationState::RUNNING);
+    assert_eq!(data, save(&source), "it is the same data");
+    migration(&target).restore(&mut data.as_slice(), |_| ()).unwrap();
+    assert_eq!(both_ports(&target), both_ports(&source));
+    assert_eq!(received(&target, 0), b"early\x00");
+}
+
+#[test]
+fn migration_tells_what_is_left_to_read_while_the_card_runs() {
+    let bench = Bench::new();
+    let card = bench.create("mtty", "mtty-2");
+    let device = bench.open(&card);
+    let migration = migration(&device);
+    let mut stream = migration.go_to(MigrationState::PRE_COPY).unwrap().unwrap();
+    let left = |initial_bytes| PreCopyInfo { initial_bytes, dirty_bytes: 0 };
+    assert_eq!(migration.pre_copy_info(&stream).unwrap(), left(HEADER as u64));
+    stream.read_exact(&mut [0; 10]).unwrap();
+    assert_eq!(migration.pre_copy_info(&stream).unwrap(), left(HEADER as u64 - 10));
+    migration.go_to(MigrationState::PRE_COPY_P2P).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+    assert_eq!(migration.pre_copy_info(&stream).unwrap(), left(0));
+    device.region(0).unwrap().write8(7, 1).unwrap();
+    assert_eq!(migration.pre_copy_info(&stream).unwrap(), left(0), "changes are not counted");
+
+    for state in [MigrationState::STOP_COPY, MigrationState::RUNNING] {
+        migration.go_to(state).unwrap();
+        let error = migration.pre_copy_info(&stream).unwrap_err();
+        let now = Whereabouts::In(state);
+        let is_told = matches!(error, MigrationError::PreCopy { now: found, .. } if found == now);
+        assert!(is_told, "{error:?}");
+    }
+    let _next = migration.go_to(MigrationState::PRE_COPY).unwrap().unwrap();
+    assert!(migration.pre_copy_info(&stream).is_err(), "the data of another transfer");
+    migration.recover().unwrap();
 }
 
 #[test]

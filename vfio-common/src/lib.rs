@@ -47,6 +47,7 @@
 //!   memory of the caller is mapped for devices, and where devices without an IOMMU are
 //!   [let in](route::Vfio::allow_no_iommu), for which the other promises about memory do not hold.
 
+mod eventfd;
 mod holders;
 mod mapping;
 mod mmio;

@@ -2,13 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 use std::error::Error as _;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use vfio_common::device::Device;
-use vfio_common::migration::{Migration, MigrationError, MigrationState, Whereabouts};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use vfio_common::device::{Device, DeviceFlags, DeviceInfo, Feature};
+use vfio_common::migration::{
+    Migration, MigrationError, MigrationFlags, MigrationState, PreCopyInfo, Whereabouts,
+};
 use vfio_sim::mdevtest::Platform;
+use vfio_sim::model::{Board, Layout, Model, RegionModel};
 use vfio_sim::mtty::Mtty;
 use vfio_sim::{Faults, Faulty, SoftDevice};
 
@@ -143,4 +150,139 @@ fn a_failure_to_ask_is_none_of_no_migration() {
     assert_eq!(error.to_string(), "cannot get the feature `migration` of card");
     let platform = Arc::new(SoftDevice::new(Platform::new()).unwrap());
     assert!(Device::new("soc", platform).unwrap().migration().unwrap().is_none());
+}
+
+#[test]
+fn whichever_call_fails_with_pre_copy_the_source_runs_on() {
+    let (device, migration, faults) = card();
+    device.region(0).unwrap().write8(7, 0x5a).unwrap();
+    let before = faults.calls();
+    let mut good = Vec::new();
+    let saved = migration.save_with_pre_copy(&mut good, 0, |_| ()).unwrap();
+    assert_eq!((saved.bytes, saved.while_running), (96, 24));
+    let calls = faults.calls() - before;
+    assert_eq!(calls, 9, "as without; and to PRE_COPY: where it is, the step; twice what is left");
+    for n in 1..=calls {
+        faults.fail_call(n, EIO);
+        let error = migration.save_with_pre_copy(&mut Vec::new(), 0, |_| ()).unwrap_err();
+        let text = error.to_string();
+        assert!(n == 1 || text.contains("the device is back in RUNNING"), "{n}: {text}");
+        assert!(text.contains("card"), "{n}: {text}");
+        let about_what_is_left = matches!(error, MigrationError::PreCopy { now: BACK, .. });
+        assert_eq!(about_what_is_left, n == 4 || n == 5, "{n}: {text}");
+        assert_eq!(migration.state().unwrap(), MigrationState::RUNNING, "{n}");
+        assert_eq!(scratch(&device), 0x5a);
+    }
+    let mut again = Vec::new();
+    migration.save_with_pre_copy(&mut again, 0, |_| ()).unwrap();
+    assert_eq!(again, good);
+}
+
+#[test]
+fn a_writer_that_fails_or_a_panic_ends_a_save_with_pre_copy() {
+    let (_device, migration, _) = card();
+    for left in [0, 1, 24, 95] {
+        let error = migration.save_with_pre_copy(&mut Broken { left }, 0, |_| ()).unwrap_err();
+        assert!(matches!(error, MigrationError::Store { now: BACK, .. }), "{left}: {error:?}");
+    }
+    for at in [24, 96] {
+        let progress = |bytes| assert_ne!(bytes, at, "progress failed");
+        let save = || migration.save_with_pre_copy(&mut Vec::new(), 0, progress);
+        assert!(catch_unwind(AssertUnwindSafe(save)).is_err());
+        assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
+    }
+}
+
+/// A device that changes while it is copied: at each question it has so much more.
+#[derive(Debug)]
+struct Busy {
+    flags: MigrationFlags,
+    state: u32,
+    /// What it answers, the next one last, and whether it gives as much.
+    answers: Vec<[u64; 2]>,
+    gives: bool,
+    data: File,
+}
+
+impl Busy {
+    fn device(flags: MigrationFlags, answers: &[[u64; 2]], gives: bool) -> Device {
+        let data = File::from(memfd_create("busy", MemfdFlags::CLOEXEC).unwrap());
+        let answers = answers.iter().rev().copied().collect();
+        let busy = Self { flags, state: MigrationState::RUNNING.0, answers, gives, data };
+        Device::new("busy", Arc::new(SoftDevice::new(busy).unwrap())).unwrap()
+    }
+
+    fn append(&self, bytes: u64) -> io::Result<()> {
+        self.data.set_len(self.data.metadata()?.len() + bytes)
+    }
+}
+
+impl Model for Busy {
+    fn layout(&self) -> Layout {
+        Layout::packed([RegionModel::registers(0, 8)])
+    }
+
+    fn device_info(&mut self) -> io::Result<DeviceInfo> {
+        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+    }
+
+    fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        let answer = match Feature(u16::try_from(flags & 0xffff).unwrap()) {
+            Feature::MIGRATION => self.flags.bits(),
+            Feature::MIG_DEVICE_STATE => self.state.into(),
+            _ => return Err(Errno::NOTTY.into()),
+        };
+        data.copy_from_slice(&answer.to_ne_bytes());
+        Ok(())
+    }
+
+    fn set_migration_state(&mut self, _: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
+        let before = MigrationState(std::mem::replace(&mut self.state, state));
+        match MigrationState(state) {
+            MigrationState::PRE_COPY => Ok(Some(self.data.try_clone()?.into())),
+            MigrationState::STOP_COPY => {
+                self.append(7)?;
+                // The data that was given in `PRE_COPY` goes on.
+                let is_new = before == MigrationState::RUNNING;
+                is_new.then(|| Ok(self.data.try_clone()?.into())).transpose()
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn precopy_info(&mut self, _: &Board, _: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        let last = [0, 100];
+        let [initial_bytes, dirty_bytes] = self.answers.pop().unwrap_or(last);
+        if self.gives {
+            self.append(initial_bytes + dirty_bytes)?;
+        }
+        Ok(PreCopyInfo { initial_bytes, dirty_bytes })
+    }
+}
+
+#[test]
+fn a_device_is_stopped_when_little_is_left_or_when_it_changes_as_fast_as_it_is_copied() {
+    let all = MigrationFlags::STOP_COPY | MigrationFlags::PRE_COPY;
+    let stop_only = MigrationFlags::STOP_COPY;
+    for (flags, answers, gives, rest, while_running, bytes) in [
+        // It becomes less, until little enough is left. What was announced last comes afterwards.
+        (all, &[[200_000, 0], [100, 50], [0, 20]][..], true, 25, 200_150, 200_177),
+        // Of what it had at first, nothing may be left.
+        (all, &[[60, 0], [10, 0], [0, 0]], true, 1000, 70, 77),
+        // As much as before.
+        (all, &[[0, 100], [0, 100]], true, 0, 100, 207),
+        (all, &[[0, 100], [0, 101]], true, 0, 100, 208),
+        // It announces what it does not give.
+        (all, &[[u64::MAX, u64::MAX], [u64::MAX, 1]], false, 0, 0, 7),
+        (all, &[[0, 0]], true, 0, 0, 7),
+        (stop_only, &[], true, 0, 0, 7),
+    ] {
+        let device = Busy::device(flags, answers, gives);
+        let migration = device.migration().unwrap().unwrap();
+        let mut data = Vec::new();
+        let saved = migration.save_with_pre_copy(&mut data, rest, |_| ()).unwrap();
+        assert_eq!((saved.while_running, saved.bytes), (while_running, bytes), "{answers:?}");
+        assert_eq!(data.len() as u64, bytes);
+        assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
+    }
 }

@@ -14,10 +14,12 @@ mod region;
 
 use std::fmt::Debug;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use vfio_common::device::{DeviceInfo, IrqInfo, IrqRequest};
+use vfio_common::device::{DeviceInfo, HotResetInfo, IrqInfo, IrqRequest};
+use vfio_common::iommu::IovaRange;
+use vfio_common::migration::PreCopyInfo;
 
 use crate::errno::failed;
 
@@ -111,6 +113,74 @@ pub trait Model: Debug + Send + 'static {
     /// `ENOTTY` when the device cannot migrate, `EINVAL` when it cannot go to the state.
     fn set_migration_state(&mut self, board: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
         let _ = (board, state);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_MIG_GET_PRECOPY_INFO` on data that [`Model::set_migration_state`] gave; by default the
+    /// device gives none while it runs.
+    ///
+    /// # Errors
+    /// `EINVAL` outside of `PRE_COPY` and `PRE_COPY_P2P`.
+    fn precopy_info(&mut self, board: &Board, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        let _ = (board, stream);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`, as
+    /// [`Backend::start_dma_log`](vfio_common::device::Backend::start_dma_log); by default the device has
+    /// no log. It ends by [`Model::feature`].
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no log.
+    fn start_dma_log(
+        &mut self,
+        board: &Board,
+        page_size: u64,
+        ranges: &[IovaRange],
+    ) -> io::Result<u64> {
+        let _ = (board, page_size, ranges);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`: a bit for each page of the range that was written, which
+    /// is forgotten.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no log.
+    fn read_dma_log(
+        &mut self,
+        board: &Board,
+        page_size: u64,
+        range: IovaRange,
+    ) -> io::Result<Vec<u64>> {
+        let _ = (board, page_size, range);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP`; by default the device has no low power. A model
+    /// that wakes up keeps a copy of the eventfd and signals it.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no low power, `EINVAL` when it is there already.
+    fn enter_low_power(&mut self, board: &Board, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = (board, wake_up);
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`; by default the device is no PCI device behind a bridge.
+    ///
+    /// # Errors
+    /// `ENODEV` when neither its bus nor its slot can be reset.
+    fn hot_reset_info(&mut self) -> io::Result<HotResetInfo> {
+        Err(failed(Errno::NOTTY))
+    }
+
+    /// `VFIO_DEVICE_PCI_HOT_RESET`.
+    ///
+    /// # Errors
+    /// `EINVAL` when the program does not own all devices that it reaches.
+    fn hot_reset(&mut self, board: &Board) -> io::Result<()> {
+        let _ = board;
         Err(failed(Errno::NOTTY))
     }
 

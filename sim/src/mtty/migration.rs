@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use vfio_common::device::Feature;
-use vfio_common::migration::{MigrationFlags, MigrationState as State};
+use vfio_common::migration::{MigrationFlags, MigrationState as State, PreCopyInfo};
 
 use super::port::{self, Port};
 use crate::errno::failed;
@@ -82,6 +82,20 @@ impl Migration {
             self.state = next;
         }
         Ok(given)
+    }
+
+    /// `VFIO_MIG_GET_PRECOPY_INFO`: what was not read yet. What changes is not counted.
+    pub(super) fn precopy_info(&self, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        if !matches!(self.state, State::PRE_COPY | State::PRE_COPY_P2P) {
+            return Err(failed(Errno::INVAL));
+        }
+        let data = self.data.as_ref().ok_or(failed(Errno::NODEV))?;
+        let (ours, given) = (rustix::fs::fstat(data)?, rustix::fs::fstat(stream)?);
+        if (ours.st_dev, ours.st_ino) != (given.st_dev, given.st_ino) {
+            return Err(failed(Errno::NODEV));
+        }
+        let left = data.metadata()?.len().checked_sub(rustix::fs::tell(stream)?);
+        Ok(PreCopyInfo { initial_bytes: left.ok_or(failed(Errno::INVAL))?, dirty_bytes: 0 })
     }
 
     /// Ends a transfer. The card keeps everything else.

@@ -6,10 +6,12 @@ mod migration;
 mod port;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo, IrqRequest};
+use vfio_common::iommu::IovaRange;
+use vfio_common::migration::PreCopyInfo;
 
 use self::config::Config;
 use self::migration::Migration;
@@ -145,6 +147,29 @@ impl Model for Mtty {
 
     fn set_migration_state(&mut self, _board: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
         self.migration.go_to(state, &mut self.ports)
+    }
+
+    fn precopy_info(&mut self, _board: &Board, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        self.migration.precopy_info(stream)
+    }
+
+    /// It writes no memory, so its log is always empty, and runs whether it was started or not.
+    fn start_dma_log(
+        &mut self,
+        _board: &Board,
+        page_size: u64,
+        _ranges: &[IovaRange],
+    ) -> io::Result<u64> {
+        Ok(page_size)
+    }
+
+    fn read_dma_log(
+        &mut self,
+        _board: &Board,
+        _page_size: u64,
+        _range: IovaRange,
+    ) -> io::Result<Vec<u64>> {
+        Ok(Vec::new())
     }
 
     /// It only ends a migration.

@@ -4,13 +4,14 @@ mod counters;
 mod pieces;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
-use vfio_common::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
-use vfio_common::iommu::AddressSpace;
+use vfio_common::device::{Backend, DeviceInfo, HotResetInfo, IrqInfo, IrqRequest};
+use vfio_common::iommu::{AddressSpace, IovaRange};
 use vfio_common::irq::removal_request;
+use vfio_common::migration::PreCopyInfo;
 use vfio_common::region::{RegionFlags, RegionInfo};
 use vfio_common::{Mapping, Protection, page_size};
 
@@ -179,6 +180,37 @@ impl Backend for SoftDevice {
 
     fn address_space(&self) -> Option<AddressSpace> {
         self.board.space.clone()
+    }
+
+    fn precopy_info(&self, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        self.calls.ioctls.add();
+        self.model().precopy_info(&self.board, stream)
+    }
+
+    fn start_dma_log(&self, page_size: u64, ranges: &[IovaRange]) -> io::Result<u64> {
+        self.calls.ioctls.add();
+        self.model().start_dma_log(&self.board, page_size, ranges)
+    }
+
+    fn read_dma_log(&self, page_size: u64, range: IovaRange) -> io::Result<Vec<u64>> {
+        self.calls.ioctls.add();
+        self.model().read_dma_log(&self.board, page_size, range)
+    }
+
+    fn enter_low_power(&self, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        self.calls.ioctls.add();
+        self.model().enter_low_power(&self.board, wake_up)
+    }
+
+    fn hot_reset_info(&self) -> io::Result<HotResetInfo> {
+        self.calls.ioctls.add();
+        self.model().hot_reset_info()
+    }
+
+    /// There are no groups.
+    fn hot_reset(&self, _groups: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.calls.ioctls.add();
+        self.model().hot_reset(&self.board)
     }
 
     fn reset(&self) -> io::Result<()> {

@@ -10,8 +10,11 @@
 
 mod dma;
 mod doctor;
+mod event_write;
+mod hot_reset;
 mod kvm;
 mod life;
+mod low_power;
 mod machine;
 mod migration;
 mod pci_interrupts;

@@ -6,9 +6,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::{DeviceInfo, IrqInfo, IrqRequest};
-use crate::iommu::AddressSpace;
+use super::{DeviceInfo, EventWriteRequest, HotResetInfo, IrqInfo, IrqRequest};
+use crate::iommu::{AddressSpace, IovaRange};
 use crate::mapping::{Mapping, Protection};
+use crate::migration::PreCopyInfo;
 use crate::region::RegionInfo;
 
 /// What a [`Device`](super::Device) needs from whoever provides it. The kernel is one backend; a
@@ -98,6 +99,88 @@ pub trait Backend: Debug + Send + Sync {
         None
     }
 
+    /// `VFIO_MIG_GET_PRECOPY_INFO` on the data that [`Backend::set_migration_state`] gave: what is left
+    /// to read of it while the device runs.
+    ///
+    /// # Errors
+    /// `EINVAL` outside of `PRE_COPY` and `PRE_COPY_P2P`, `ENODEV` for data of a transfer that has ended,
+    /// `ENOTTY` when the device does not have these states.
+    fn precopy_info(&self, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        let _ = stream;
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`: logs the writes of the device to these ranges, by pages
+    /// of this size if it can. Returns the size that it takes. The ranges are whole pages and do not
+    /// overlap. [`Backend::feature`] ends the log.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no log; `E2BIG` for more ranges than it can tell apart.
+    fn start_dma_log(&self, page_size: u64, ranges: &[IovaRange]) -> io::Result<u64> {
+        let _ = (page_size, ranges);
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`: the pages of a range that were written, and forgets
+    /// them. Bit 0 of word 0 is the first page; words that are not there are 0.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no log; `EINVAL` when it does not run. What was written is lost
+    /// then, as the kernel has it.
+    fn read_dma_log(&self, page_size: u64, range: IovaRange) -> io::Result<Vec<u64>> {
+        let _ = (page_size, range);
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP`: the eventfd is signalled when the device wakes
+    /// up.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device has no low power, `EINVAL` when it is there already.
+    fn enter_low_power(&self, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        let _ = wake_up;
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_IOEVENTFD`: writes a value whenever the eventfd is signalled; `None` ends that.
+    ///
+    /// # Errors
+    /// `ENOTTY` when the device does not do it, `EEXIST` when it is done already, `ENODEV` when it is
+    /// to end and was not done.
+    fn set_event_write(
+        &self,
+        write: EventWriteRequest,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let _ = (write, eventfd);
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`: the devices that a reset of the bus or slot reaches.
+    ///
+    /// # Errors
+    /// `ENODEV` when neither can be reset, `ENOTTY` when the device is no PCI device, `EAGAIN` when
+    /// devices came or went meanwhile.
+    fn hot_reset_info(&self) -> io::Result<HotResetInfo> {
+        Err(unsupported())
+    }
+
+    /// `VFIO_DEVICE_PCI_HOT_RESET`, with the groups of all devices that it reaches, and with none where
+    /// an iommufd owns them.
+    ///
+    /// # Errors
+    /// `EINVAL` when not all devices are owned, `EAGAIN` or `EBUSY` while one is locked.
+    fn hot_reset(&self, groups: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let _ = groups;
+        Err(unsupported())
+    }
+
+    /// The IOMMU group that the device was opened by; `None` for a device of an iommufd, one that
+    /// somebody else opened, and one in software.
+    fn group(&self) -> Option<OpenGroup<'_>> {
+        None
+    }
+
     /// The device's descriptor, if there is one behind it.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -108,6 +191,15 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// `ENOTTY` or `EINVAL` when the device cannot be reset, `EAGAIN` while it is locked.
     fn reset(&self) -> io::Result<()>;
+}
+
+/// An open IOMMU group, which shows that its devices are owned.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenGroup<'a> {
+    /// Its number.
+    pub number: u32,
+    /// Its descriptor.
+    pub descriptor: BorrowedFd<'a>,
 }
 
 fn unsupported() -> io::Error {

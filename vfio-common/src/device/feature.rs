@@ -177,26 +177,6 @@ impl Device {
         }
     }
 
-    /// Lets the device go to low power, until [`Device::exit_low_power`] or the next access to it,
-    /// which wakes it up and lets it go again: `VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY`, Linux 6.1.
-    /// Access to mapped memory fails meanwhile: no window may be used.
-    ///
-    /// # Errors
-    /// [`FeatureError::Unsupported`] when the device has no such feature, [`FeatureError::Failed`]
-    /// when the kernel refuses, which it does for a device that is there already.
-    pub fn enter_low_power(&self) -> Result<(), FeatureError> {
-        self.set_feature(Feature::LOW_POWER_ENTRY)
-    }
-
-    /// Brings the device back from low power: `VFIO_DEVICE_FEATURE_LOW_POWER_EXIT`, Linux 6.1.
-    ///
-    /// # Errors
-    /// [`FeatureError::Unsupported`] when the device has no such feature, [`FeatureError::Failed`]
-    /// when the kernel refuses.
-    pub fn exit_low_power(&self) -> Result<(), FeatureError> {
-        self.set_feature(Feature::LOW_POWER_EXIT)
-    }
-
     /// Reads a feature whose data is neither a descriptor nor an address.
     pub(crate) fn get_feature(
         &self,
@@ -207,7 +187,7 @@ impl Device {
     }
 
     /// Does a feature without data.
-    fn set_feature(&self, feature: Feature) -> Result<(), FeatureError> {
+    pub(super) fn set_feature(&self, feature: Feature) -> Result<(), FeatureError> {
         self.use_feature(feature, FeatureUse::Set, &mut [])
     }
 
@@ -218,13 +198,22 @@ impl Device {
         data: &mut [u8],
     ) -> Result<(), FeatureError> {
         let flags = u32::from(feature.0) | operation.flag();
-        self.shared().backend.feature(flags, data).map_err(|source| {
-            let device = self.shared().name.clone();
-            if is_unsupported(&source) {
-                return FeatureError::Unsupported { device, feature };
-            }
-            FeatureError::Failed { device, feature, operation, source }
-        })
+        let used = self.shared().backend.feature(flags, data);
+        used.map_err(|source| self.feature_error(feature, operation, source))
+    }
+
+    /// What a feature failed with.
+    pub(super) fn feature_error(
+        &self,
+        feature: Feature,
+        operation: FeatureUse,
+        source: io::Error,
+    ) -> FeatureError {
+        let device = self.shared().name.clone();
+        if is_unsupported(&source) {
+            return FeatureError::Unsupported { device, feature };
+        }
+        FeatureError::Failed { device, feature, operation, source }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     regions: Mutex<BTreeMap<u32, Weak<RegionState>>>,
     /// Interrupts that are on.
     pub(crate) irqs: Claims,
+    /// Whether a log of its DMA runs.
+    pub(super) is_logging: AtomicBool,
     pub(crate) backend: Arc<dyn Backend>,
 }
 
@@ -55,8 +58,8 @@ impl Device {
         let info = backend
             .device_info()
             .map_err(|source| DeviceError::Info { device: name.clone(), source })?;
-        let (regions, irqs) = (Mutex::default(), Claims::default());
-        Ok(Self { shared: Arc::new(Shared { name, info, regions, irqs, backend }) })
+        let (regions, irqs, is_logging) = Default::default();
+        Ok(Self { shared: Arc::new(Shared { name, info, regions, irqs, is_logging, backend }) })
     }
 
     /// The device's name, for messages.
@@ -158,7 +161,7 @@ impl Device {
     }
 
     /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not
-    /// know, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
+    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.shared.backend.descriptor()
@@ -167,35 +170,40 @@ impl Device {
     /// Resets the device. It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit
     /// says: the kernel's sample devices can be reset and do not set it.
     ///
-    /// Mapped memory may fault while the reset runs: no other thread may access the device then.
+    /// Mapped memory may fault while the reset runs: no other thread may access the device then. For a PCI
+    /// device that has no reset of its own there is [`Device::hot_reset`].
     ///
     /// # Errors
     /// [`DeviceError::Reset`] when the device can be reset and it failed.
     pub fn reset(&self) -> Result<ResetOutcome, DeviceError> {
-        const TRIES: u32 = 20;
-        const PAUSE: Duration = Duration::from_millis(50);
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match self.shared.backend.reset() {
-                Ok(()) => return Ok(ResetOutcome::Done),
-                Err(error) if is_invalid(&error) || is_errno(&error, Errno::NOTTY) => {
-                    return Ok(ResetOutcome::Unsupported);
-                }
-                // The device is locked by another reset or a power transition.
-                Err(error) if is_errno(&error, Errno::AGAIN) && tried < TRIES => {
-                    thread::sleep(PAUSE);
-                }
-                Err(source) => {
-                    return Err(DeviceError::Reset { device: self.shared.name.clone(), source });
-                }
+        match while_locked(|| self.shared.backend.reset()) {
+            Ok(()) => Ok(ResetOutcome::Done),
+            Err(error) if is_invalid(&error) || is_errno(&error, Errno::NOTTY) => {
+                Ok(ResetOutcome::Unsupported)
             }
+            Err(source) => Err(DeviceError::Reset { device: self.shared.name.clone(), source }),
         }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
+}
+
+/// Tries again, for about a second, as long as a device is locked by another reset or a power
+/// transition.
+pub(super) fn while_locked(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match call() {
+            Err(error) if is_errno(&error, Errno::AGAIN) || is_errno(&error, Errno::BUSY) => {
+                thread::sleep(PAUSE);
+            }
+            result => return result,
+        }
+    }
+    call()
 }
 
 pub(super) fn is_invalid(error: &io::Error) -> bool {

@@ -1,14 +1,12 @@
 //! One vector: an eventfd to wait for.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use std::time::Duration;
 
 use super::{IrqError, IrqId};
+use crate::eventfd::EventFd;
 
 /// One vector of an interrupt that is on: an eventfd, which counts how often the vector fired.
 ///
@@ -27,16 +25,13 @@ pub struct Vector {
 struct Shared {
     irq: IrqId,
     number: u32,
-    eventfd: OwnedFd,
+    eventfd: EventFd,
 }
 
 impl Vector {
     pub(super) fn new(irq: &IrqId, number: u32) -> Result<Self, IrqError> {
-        let eventfd = open().map_err(|errno| IrqError::EventFd {
-            irq: irq.clone(),
-            vector: number,
-            source: errno.into(),
-        })?;
+        let failed = |source| IrqError::EventFd { irq: irq.clone(), vector: number, source };
+        let eventfd = EventFd::new().map_err(failed)?;
         Ok(Self { shared: Arc::new(Shared { irq: irq.clone(), number, eventfd }) })
     }
 
@@ -63,19 +58,7 @@ impl Vector {
     /// # Errors
     /// [`IrqError::Wait`] when the kernel refuses to wait.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<u64>, IrqError> {
-        // A time too far away to be represented is for ever.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let fired = self.poll(left).map_err(|errno| self.failed(errno.into()))?;
-            // Another handle may have been faster.
-            if fired && let Some(count) = self.try_read()? {
-                return Ok(Some(count));
-            }
-            if left == Some(Duration::ZERO) {
-                return Ok(None);
-            }
-        }
+        self.shared.eventfd.wait(timeout).map_err(|source| self.failed(source))
     }
 
     /// How often the vector fired since it was read last; `None` when it did not. It does not wait.
@@ -83,26 +66,7 @@ impl Vector {
     /// # Errors
     /// [`IrqError::Wait`] when the kernel refuses.
     pub fn try_read(&self) -> Result<Option<u64>, IrqError> {
-        let mut count = [0; size_of::<u64>()];
-        loop {
-            match rustix::io::read(&self.shared.eventfd, &mut count) {
-                Ok(_) => return Ok(Some(u64::from_ne_bytes(count))),
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(self.failed(errno.into())),
-            }
-        }
-    }
-
-    /// Whether it is readable within the time. An interrupted wait is not.
-    fn poll(&self, timeout: Option<Duration>) -> Result<bool, Errno> {
-        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        let mut waiting = [PollFd::new(&self.shared.eventfd, PollFlags::IN)];
-        match poll(&mut waiting, timeout.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(errno) => Err(errno),
-        }
+        self.shared.eventfd.try_read().map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> IrqError {
@@ -117,14 +81,9 @@ impl AsFd for Vector {
     }
 }
 
-fn open() -> Result<OwnedFd, Errno> {
-    let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    // The kernel's sample serial card takes 0 for no eventfd on Linux 6.1.
-    if eventfd.as_raw_fd() == 0 { fcntl_dupfd_cloexec(&eventfd, 1) } else { Ok(eventfd) }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
     use std::thread;
 
     use super::*;

@@ -103,6 +103,16 @@ pub enum MigrationError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The device could not tell how much data is left while it runs.
+    #[error("{device} cannot tell how much of its state is left to read; {now}")]
+    PreCopy {
+        /// The device's name.
+        device: Arc<str>,
+        /// Where it is.
+        now: Whereabouts,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The device's data could not be stored.
     #[error("cannot store the state of {device}; {now}")]
     Store {

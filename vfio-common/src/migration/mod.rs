@@ -9,6 +9,8 @@
 //! restore   RUNNING -> RESUMING   write the data -> RUNNING
 //! ```
 //!
+//! [`Migration::save_with_pre_copy`] reads what it can in `PRE_COPY`, where the device still runs.
+//!
 //! ```
 //! # use vfio_common::route::{Opener as _, Target};
 //! # use vfio_common::device::Device;
@@ -45,11 +47,13 @@
 
 mod error;
 mod machine;
+mod pre_copy;
 mod state;
 mod stream;
 mod transfer;
 
 pub use error::{MigrationError, Whereabouts};
 pub use machine::Migration;
+pub use pre_copy::{PreCopyInfo, Saved};
 pub use state::{MigrationFlags, MigrationState};
 pub use stream::DataStream;

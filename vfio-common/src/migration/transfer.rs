@@ -26,19 +26,9 @@ impl Migration {
     ) -> Result<u64, MigrationError> {
         self.check_running()?;
         let transfer = Transfer { migration: self };
-        let copied = transfer.begin(MigrationState::STOP_COPY).and_then(|mut data| {
-            let copied = copy(&mut data, out, progress)
-                .and_then(|bytes| out.flush().map(|()| bytes).map_err(Failed::Write));
-            copied.map_err(|failed| {
-                let now = transfer.end();
-                let device = self.name();
-                match failed {
-                    Failed::Read(source) => MigrationError::ReadDevice { device, now, source },
-                    Failed::Write(source) => MigrationError::Store { device, now, source },
-                }
-            })
-        })?;
-        transfer.leave()?;
+        let mut data = transfer.begin(MigrationState::STOP_COPY)?;
+        let copied = transfer.copy_on(&mut data, out, 0, progress)?;
+        transfer.finish(out)?;
         Ok(copied)
     }
 
@@ -76,7 +66,7 @@ impl Migration {
         Ok(copied)
     }
 
-    fn check_running(&self) -> Result<(), MigrationError> {
+    pub(super) fn check_running(&self) -> Result<(), MigrationError> {
         match self.state()? {
             MigrationState::RUNNING => Ok(()),
             state => Err(MigrationError::NotRunning { device: self.name(), state }),
@@ -85,18 +75,46 @@ impl Migration {
 }
 
 /// A transfer that runs. However it ends, the device does not stay in it.
-struct Transfer<'a> {
-    migration: &'a Migration,
+pub(super) struct Transfer<'a> {
+    pub(super) migration: &'a Migration,
 }
 
 impl Transfer<'_> {
-    fn begin(&self, state: MigrationState) -> Result<DataStream, MigrationError> {
+    pub(super) fn begin(&self, state: MigrationState) -> Result<DataStream, MigrationError> {
         let began = self.migration.go_to(state);
         let stream = began.map_err(|error| self.end_after(error))?;
         stream.ok_or_else(|| {
             let now = self.end();
             MigrationError::NoData { device: self.migration.name(), state, now }
         })
+    }
+
+    /// Copies what the device gives, after `so_far` bytes. Returns the bytes so far.
+    pub(super) fn copy_on(
+        &self,
+        data: &mut impl Read,
+        out: &mut impl Write,
+        so_far: u64,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64, MigrationError> {
+        let copied = copy(data, out, |copied| progress(so_far.saturating_add(copied)));
+        let copied = copied.map_err(|failed| self.save_failed(failed))?;
+        Ok(so_far.saturating_add(copied))
+    }
+
+    /// Ends a save as it should, when all of it is stored.
+    pub(super) fn finish(&self, out: &mut impl Write) -> Result<(), MigrationError> {
+        out.flush().map_err(|error| self.save_failed(Failed::Write(error)))?;
+        self.leave()
+    }
+
+    fn save_failed(&self, failed: Failed) -> MigrationError {
+        let now = self.end();
+        let device = self.migration.name();
+        match failed {
+            Failed::Read(source) => MigrationError::ReadDevice { device, now, source },
+            Failed::Write(source) => MigrationError::Store { device, now, source },
+        }
     }
 
     /// Ends the transfer as it should; the data of a restored device is loaded here.
@@ -126,11 +144,14 @@ impl Transfer<'_> {
     }
 
     /// Breaks the transfer off, and puts into the error where the device is after that.
-    fn end_after(&self, error: MigrationError) -> MigrationError {
+    pub(super) fn end_after(&self, error: MigrationError) -> MigrationError {
         let now = self.end();
         match error {
             MigrationError::Step { device, from, to, source, .. } => {
                 MigrationError::Step { device, from, to, now, source }
+            }
+            MigrationError::PreCopy { device, source, .. } => {
+                MigrationError::PreCopy { device, now, source }
             }
             MigrationError::Feature(source) => {
                 MigrationError::BrokenOff { device: self.migration.name(), now, source }

@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use super::cdev::Cdev;
 use super::group::Group;
-use crate::device::{Backend, DeviceInfo, IrqInfo, IrqRequest};
-use crate::iommu::AddressSpace;
+use crate::device::{
+    Backend, DeviceInfo, EventWriteRequest, HotResetInfo, IrqInfo, IrqRequest, OpenGroup,
+};
+use crate::iommu::{AddressSpace, IovaRange};
 use crate::mapping::{Mapping, Protection};
+use crate::migration::PreCopyInfo;
 use crate::region::RegionInfo;
-use crate::uapi::DeviceFd;
+use crate::uapi::{self, DeviceFd};
 
 /// A device descriptor, and what must stay open as long as it is.
 #[derive(Debug)]
@@ -76,6 +79,43 @@ impl Backend for KernelDevice {
             Self::Cdev(cdev) => Some(cdev.address_space()),
             Self::Adopted(_) => None,
         }
+    }
+
+    fn precopy_info(&self, stream: BorrowedFd<'_>) -> io::Result<PreCopyInfo> {
+        uapi::precopy_info(stream)
+    }
+
+    fn start_dma_log(&self, page_size: u64, ranges: &[IovaRange]) -> io::Result<u64> {
+        self.fd()?.start_dma_log(page_size, ranges)
+    }
+
+    fn read_dma_log(&self, page_size: u64, range: IovaRange) -> io::Result<Vec<u64>> {
+        self.fd()?.read_dma_log(page_size, range)
+    }
+
+    fn enter_low_power(&self, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        self.fd()?.enter_low_power(wake_up)
+    }
+
+    fn set_event_write(
+        &self,
+        write: EventWriteRequest,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        self.fd()?.set_event_write(write, eventfd)
+    }
+
+    fn hot_reset_info(&self) -> io::Result<HotResetInfo> {
+        self.fd()?.hot_reset_info()
+    }
+
+    fn hot_reset(&self, groups: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.fd()?.hot_reset(groups)
+    }
+
+    fn group(&self) -> Option<OpenGroup<'_>> {
+        let Self::OfGroup { group, .. } = self else { return None };
+        Some(OpenGroup { number: group.number(), descriptor: group.fd()?.as_fd() })
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

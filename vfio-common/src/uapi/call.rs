@@ -9,6 +9,7 @@ use rustix::ioctl::opcode;
 use vfio_bindings::bindings::vfio as sys;
 
 use crate::iommu::DmaMemory;
+use crate::mapping::page_size;
 
 /// The number of an ioctl, in the type that the C library takes it.
 pub(super) type Request = libc::Ioctl;
@@ -130,6 +131,72 @@ pub(super) fn iova_ranges(
     let [_, count, _, alignment] = buffer;
     let there = super::argsz::low_half(count);
     checked.map(|_| (there, alignment)).map_err(|error| (there, error))
+}
+
+/// `VFIO_DEVICE_FEATURE_DMA_LOGGING_START`: an ioctl that reads an array beside its struct. Returns the
+/// page size that the device took.
+pub(super) fn start_dma_log(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    flags: u32,
+    page_size: u64,
+    ranges: &[[u64; 2]],
+) -> io::Result<u64> {
+    use super::argsz::halves;
+    const LENGTH: u32 = 32;
+    let count = u32::try_from(ranges.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let array = ranges.as_ptr().expose_provenance() as u64;
+    // argsz, flags; page_size; num_ranges, reserved; ranges.
+    let mut buffer = [halves(LENGTH, flags), page_size, halves(count, 0), array];
+    // SAFETY: `struct vfio_device_feature` with `struct vfio_device_feature_dma_logging_control` has the
+    // 32 bytes of the buffer, which is aligned to 8 and initialised. The array that it points to is
+    // borrowed for the call and has `count` pairs of 64-bit numbers (`struct
+    // vfio_device_feature_dma_logging_range`), which the kernel copies before it returns and does not
+    // write.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
+    check(result)?;
+    let [_, page_size, ..] = buffer;
+    Ok(page_size)
+}
+
+/// `VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT`: an ioctl that sets bits in an array beside its struct, a bit
+/// for each page of `length` bytes from `iova`. The words come back.
+pub(super) fn read_dma_log(
+    fd: BorrowedFd<'_>,
+    request: Request,
+    flags: u32,
+    logged_page: u64,
+    [iova, length]: [u64; 2],
+) -> io::Result<Vec<u64>> {
+    use super::argsz::halves;
+    const LENGTH: u32 = 40;
+    let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+    if logged_page == 0 || length == 0 {
+        return Err(invalid());
+    }
+    let words = length.div_ceil(logged_page).div_ceil(u64::BITS.into());
+    let words = usize::try_from(words).map_err(|_| invalid())?;
+    // The kernel pins the pages that the bitmap lies in, and sets bits without looking at its end
+    // (`iova_bitmap_set`): what lies behind it in the last page must be ours, too.
+    let page = usize::try_from(page_size()).map_err(|_| invalid())? / size_of::<u64>();
+    let whole = words.checked_next_multiple_of(page).ok_or_else(invalid)?;
+    let mut memory = vec![0u64; whole.checked_add(page).ok_or_else(invalid)?];
+    let start = memory.as_ptr().align_offset(page.saturating_mul(size_of::<u64>()));
+    let end = start.checked_add(whole).ok_or_else(invalid)?;
+    let pages = memory.get_mut(start..end).ok_or_else(invalid)?;
+    let array = pages.as_mut_ptr().expose_provenance() as u64;
+    // argsz, flags; iova; length; page_size; bitmap.
+    let mut buffer = [halves(LENGTH, flags), iova, length, logged_page, array];
+    // SAFETY: `struct vfio_device_feature` with `struct vfio_device_feature_dma_logging_report` has the
+    // 40 bytes of the buffer, which is aligned to 8 and initialised. The bitmap that it points to has a
+    // bit for each page of the range, begins at a page of the process and goes on to the end of its last
+    // one, and is borrowed for the call alone. The kernel writes only into these pages, which it pins
+    // and unpins within the call; every bit pattern is a number.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, buffer.as_mut_ptr()) };
+    check(result)?;
+    memory.truncate(start.saturating_add(words));
+    memory.drain(..start);
+    Ok(memory)
 }
 
 /// An ioctl whose argument is a descriptor's number, read by the kernel.

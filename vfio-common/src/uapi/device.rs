@@ -8,7 +8,9 @@ use std::os::unix::fs::FileExt as _;
 use vfio_bindings::bindings::vfio as sys;
 
 use super::{IommuFd, argsz, call};
-use crate::device::{DeviceFlags, DeviceInfo, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
+use crate::device::{
+    DeviceFlags, DeviceInfo, EventWriteRequest, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest,
+};
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 
@@ -116,6 +118,35 @@ impl DeviceFd {
         let mut buffer = argsz::buffer(&[fields.as_flattened()])?;
         // argsz, flags, device_state, data_fd.
         call::sized_opening(self.0.as_fd(), call::vfio(17), &mut buffer, 3)
+    }
+
+    /// `VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP`.
+    pub(crate) fn enter_low_power(&self, wake_up: BorrowedFd<'_>) -> io::Result<()> {
+        let flags =
+            sys::VFIO_DEVICE_FEATURE_SET | sys::VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP;
+        // argsz, flags, wakeup_eventfd, reserved.
+        let eventfd = wake_up.as_raw_fd().to_ne_bytes();
+        let mut buffer = argsz::buffer(&[&flags.to_ne_bytes(), &eventfd, &[0; 4]])?;
+        call::sized(self.0.as_fd(), call::vfio(17), &mut buffer).map(drop)
+    }
+
+    /// `VFIO_DEVICE_IOEVENTFD`.
+    pub(crate) fn set_event_write(
+        &self,
+        write: EventWriteRequest,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let EventWriteRequest { offset, width, value } = write;
+        let eventfd = eventfd.map_or(-1, |fd| fd.as_raw_fd());
+        // argsz, flags; offset; data; fd, reserved. The flag of a width is the width.
+        let mut buffer = argsz::buffer(&[
+            &u32::from(width).to_ne_bytes(),
+            &offset.to_ne_bytes(),
+            &value.to_ne_bytes(),
+            &eventfd.to_ne_bytes(),
+            &[0; 4],
+        ])?;
+        call::sized(self.0.as_fd(), call::vfio(16), &mut buffer).map(drop)
     }
 
     /// `VFIO_DEVICE_RESET`.

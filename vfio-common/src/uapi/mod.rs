@@ -12,12 +12,16 @@ mod argsz;
 mod call;
 mod container;
 mod device;
+mod dma_log;
 mod group;
+mod hot_reset;
 mod iommufd;
 mod kvm;
+mod migration;
 
 pub(crate) use container::ContainerFd;
 pub(crate) use device::DeviceFd;
 pub(crate) use group::GroupFd;
 pub(crate) use iommufd::IommuFd;
 pub(crate) use kvm::{KvmFd, KvmVfioFd};
+pub(crate) use migration::precopy_info;
