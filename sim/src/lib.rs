@@ -128,6 +128,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod edu;
 mod errno;
 mod fault;
 mod iommu;

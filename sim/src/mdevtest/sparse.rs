@@ -4,18 +4,32 @@ use std::io;
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
+use vfio_common::pci_config::PciIds;
 use vfio_common::region::Area;
 
-use super::config::{self, Config};
 use super::registers::{self, Registers};
 use crate::errno::failed;
-use crate::model::{Board, Layout, Model, RegionModel};
+use crate::model::{Board, ConfigSpace, Layout, Model, RegionModel};
 
 const REGISTERS: u32 = 0;
 const CONFIG: u32 = 7;
 const TYPED: u32 = 9;
 /// The last BAR that has a size.
 const LAST_BAR: u32 = 4;
+const IDS: PciIds = PciIds {
+    vendor: 0x6d64,
+    device: 0x7370,
+    subsystem_vendor: 0x6d64,
+    subsystem_device: 1,
+    class: 0x08_80_00,
+    revision: 1,
+};
+/// Its length, 0x10, and nothing of interest.
+const VENDOR_CAPABILITY: [u8; 0xe] = {
+    let mut body = [0; 0xe];
+    body[0] = 0x10;
+    body
+};
 /// Sizes of the BARs, in bytes.
 const BAR_SIZES: [u32; 6] = [0x8000, 0x4000, 0x1000, 0x2000, 0x100, 0];
 const TYPED_SIZE: u32 = 0x2000;
@@ -25,7 +39,7 @@ const TYPED_MASK: u32 = 0x5a5a_5a5a;
 
 const MSIX: u32 = 2;
 const REQ: u32 = 4;
-const MSIX_VECTORS: u8 = 8;
+const MSIX_VECTORS: u16 = 8;
 
 /// Not sorted, on purpose.
 const AREAS: [Area; 3] = [
@@ -57,7 +71,7 @@ const AREAS: [Area; 3] = [
 /// | 0x10 | ro | writes to the doorbell |
 #[derive(Debug)]
 pub struct Sparse {
-    config: Config,
+    config: ConfigSpace,
     registers: Registers,
 }
 
@@ -65,7 +79,11 @@ impl Sparse {
     /// A new device.
     #[must_use]
     pub fn new() -> Self {
-        let config = Config::new(BAR_SIZES, MSIX_VECTORS);
+        let bars = BAR_SIZES.into_iter().enumerate().filter(|(_, size)| *size > 0);
+        let config = bars
+            .fold(ConfigSpace::new(IDS), |config, (index, size)| config.memory_bar(index, size))
+            .capability(0x09, &VENDOR_CAPABILITY)
+            .msix(MSIX_VECTORS, (1, 0x2000), (1, 0x3000));
         Self { config, registers: Registers::default() }
     }
 }
@@ -80,7 +98,7 @@ impl Model for Sparse {
     fn layout(&self) -> Layout {
         let [bar0, bar1, bar2, bar3, bar4, _] = BAR_SIZES.map(u64::from);
         Layout::packed([
-            RegionModel::registers(CONFIG, config::SIZE),
+            RegionModel::registers(CONFIG, ConfigSpace::SIZE),
             RegionModel::memory(REGISTERS, bar0).sparse(AREAS),
             RegionModel::memory(1, bar1).mappable().msix_mappable(),
             RegionModel::memory(2, bar2),
