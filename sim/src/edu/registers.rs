@@ -85,11 +85,7 @@ impl Registers {
             DMA_SOURCE => self.dma.source = value,
             DMA_TARGET => self.dma.target = value,
             DMA_COUNT => self.dma.count = value,
-            DMA_COMMAND => {
-                if self.dma.start(value, space) {
-                    return self.raise(DMA_DONE);
-                }
-            }
+            DMA_COMMAND if self.dma.start(value, space) => return self.raise(DMA_DONE),
             _ => {}
         }
         false
