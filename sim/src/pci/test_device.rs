@@ -181,3 +181,58 @@ impl Model for TestDevice {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vfio_common::device::Device;
+
+    use super::*;
+    use crate::SoftDevice;
+
+    fn device() -> Device {
+        Device::new("test device", Arc::new(SoftDevice::new(TestDevice::new()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn writes_that_match_are_counted_on_memory_and_ports() {
+        let device = device();
+        let config = device.pci_config().unwrap().unwrap();
+        config.set_command(Command::MEMORY | Command::IO).unwrap();
+        for (bar, half, first) in [(0, 0x800, 0), (1, 0x80, 3)] {
+            let registers = device.region(bar).unwrap();
+            assert_eq!(registers.read32(4).unwrap(), 0, "no test is chosen");
+            for (test, counted) in [(0, 2), (1, 3), (2, 2)] {
+                registers.write8(0, test).unwrap();
+                let number = first + u32::from(test);
+                assert_eq!(registers.read32(0).unwrap(), 0x100 | number);
+                assert_eq!(registers.read32(4).unwrap(), half + number);
+                let place = u64::from(half + number);
+                for value in [0xfa, 0x11, 0xfa] {
+                    registers.write8(place, value).unwrap();
+                }
+                registers.write8(place + 1, 0xfa).unwrap();
+                assert_eq!(registers.read32(12).unwrap(), counted, "bar {bar}, test {test}");
+            }
+            registers.write8(0, 7).unwrap();
+            assert_eq!(registers.read32(4).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn memory_and_ports_answer_when_they_are_on() {
+        let device = device();
+        let config = device.pci_config().unwrap().unwrap();
+        let [memory, ports] = [0, 1].map(|bar| device.region(bar).unwrap());
+        assert!(memory.read8(0).is_err() && memory.write8(0, 1).is_err());
+        ports.write8(0, 1).unwrap();
+        assert_eq!(ports.read32(0).unwrap(), u32::MAX);
+        config.set_command(Command::MEMORY).unwrap();
+        assert_eq!(memory.read32(0).unwrap(), 0, "the write to the ports was lost");
+        assert_eq!(ports.read32(0).unwrap(), u32::MAX);
+        config.set_command(Command::IO).unwrap();
+        assert_eq!(ports.read8(0).unwrap(), 0);
+        assert!(memory.read8(0).is_err());
+    }
+}

@@ -15,6 +15,7 @@ mod files;
 mod function;
 mod numbers;
 mod parent;
+mod pci_bus;
 mod vfio;
 
 use std::collections::BTreeMap;
@@ -25,8 +26,8 @@ use vfio_common::sysfs::Host;
 
 use self::device::Placed;
 use self::files::Files;
-use self::function::PlacedFunction;
 use self::numbers::Numbers;
+use self::pci_bus::PlacedFunction;
 
 pub use self::device::MdevDevice;
 pub use self::error::TreeError;
