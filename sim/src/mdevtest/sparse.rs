@@ -4,32 +4,19 @@ use std::io;
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
-use vfio_common::pci_config::PciIds;
+use vfio_common::pci_config::{Capability, MsixTable, PciIds};
 use vfio_common::region::Area;
 
 use super::registers::{self, Registers};
 use crate::errno::failed;
-use crate::model::{Board, ConfigSpace, Layout, Model, RegionModel};
+use crate::model::{Board, Layout, Model, RegionModel};
+use crate::pci::ConfigSpace;
 
 const REGISTERS: u32 = 0;
 const CONFIG: u32 = 7;
 const TYPED: u32 = 9;
 /// The last BAR that has a size.
 const LAST_BAR: u32 = 4;
-const IDS: PciIds = PciIds {
-    vendor: 0x6d64,
-    device: 0x7370,
-    subsystem_vendor: 0x6d64,
-    subsystem_device: 1,
-    class: 0x08_80_00,
-    revision: 1,
-};
-/// Its length, 0x10, and nothing of interest.
-const VENDOR_CAPABILITY: [u8; 0xe] = {
-    let mut body = [0; 0xe];
-    body[0] = 0x10;
-    body
-};
 /// Sizes of the BARs, in bytes.
 const BAR_SIZES: [u32; 6] = [0x8000, 0x4000, 0x1000, 0x2000, 0x100, 0];
 const TYPED_SIZE: u32 = 0x2000;
@@ -39,7 +26,18 @@ const TYPED_MASK: u32 = 0x5a5a_5a5a;
 
 const MSIX: u32 = 2;
 const REQ: u32 = 4;
-const MSIX_VECTORS: u16 = 8;
+const MSIX_TABLE: MsixTable =
+    MsixTable { vectors: 8, bar: 1, offset: 0x2000, pending_bar: 1, pending_offset: 0x3000 };
+const IDS: PciIds = PciIds {
+    vendor: 0x6d64,
+    device: 0x7370,
+    subsystem_vendor: 0x6d64,
+    subsystem_device: 1,
+    class: 0x08_8000,
+    revision: 1,
+};
+/// A capability of the vendor's, of 16 bytes; the first of its body is its length.
+const VENDOR_CAPABILITY: [u8; 14] = [16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Not sorted, on purpose.
 const AREAS: [Area; 3] = [
@@ -81,9 +79,9 @@ impl Sparse {
     pub fn new() -> Self {
         let bars = BAR_SIZES.into_iter().enumerate().filter(|(_, size)| *size > 0);
         let config = bars
-            .fold(ConfigSpace::new(IDS), |config, (index, size)| config.memory_bar(index, size))
-            .capability(0x09, &VENDOR_CAPABILITY)
-            .msix(MSIX_VECTORS, (1, 0x2000), (1, 0x3000));
+            .fold(ConfigSpace::new(IDS), |config, (bar, size)| config.memory_bar(bar, size))
+            .capability(Capability::VENDOR_SPECIFIC, &VENDOR_CAPABILITY)
+            .msix(MSIX_TABLE);
         Self { config, registers: Registers::default() }
     }
 }
@@ -126,7 +124,7 @@ impl Model for Sparse {
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {
         let count = match index {
-            MSIX => u32::from(MSIX_VECTORS),
+            MSIX => u32::from(MSIX_TABLE.vectors),
             REQ => 1,
             _ => return Err(failed(Errno::INVAL)),
         };

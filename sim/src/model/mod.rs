@@ -8,7 +8,6 @@
 //!   and write: the two ways are as different as with a real device, and see the same bytes.
 
 mod board;
-mod config_space;
 mod irqs;
 mod layout;
 mod region;
@@ -23,7 +22,6 @@ use vfio_common::device::{DeviceInfo, IrqInfo, IrqRequest};
 use crate::errno::failed;
 
 pub use self::board::Board;
-pub use self::config_space::ConfigSpace;
 pub use self::layout::Layout;
 pub use self::region::RegionModel;
 

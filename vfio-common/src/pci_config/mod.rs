@@ -14,4 +14,4 @@ pub use config::{Command, ConfigError, PciConfig, REGION_INDEX};
 pub use ids::PciIds;
 pub use matching::PciMatch;
 
-pub(crate) use capability::trapped_range;
+pub(crate) use capability::holes;

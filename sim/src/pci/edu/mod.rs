@@ -1,11 +1,4 @@
-//! QEMU's educational PCI device, `edu`, as vfio-pci shows it (`docs/specs/edu.rst` and
-//! `hw/misc/edu.c` of QEMU): an inverter, a factorial, an interrupt to raise at will, and a DMA engine
-//! with a buffer of its own.
-//!
-//! The real one can be mapped. Mapped memory of a software device has no behaviour, so this one takes
-//! every access by read and write, as a driver that uses a
-//! [`Region`](vfio_common::region::Region) does not notice. And it is never busy: what takes the real
-//! one 100 ms is done when it is started.
+//! QEMU's educational device, in software.
 
 mod engine;
 mod registers;
@@ -15,16 +8,17 @@ use std::io;
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqAction, IrqFlags, IrqInfo, IrqRequest};
 use vfio_common::irq::pci;
-use vfio_common::pci_config::{Command, PciIds};
+use vfio_common::pci_config::{Command, PciIds, REGION_INDEX};
 
 use self::registers::Registers;
 use crate::errno::failed;
-use crate::model::{Board, ConfigSpace, Layout, Model, RegionModel};
+use crate::model::{Board, Layout, Model, RegionModel};
+use crate::pci::ConfigSpace;
+use crate::tree::PciFunction;
 
 const BAR0: u32 = 0;
 const BAR0_SIZE: u32 = 1 << 20;
 const ROM: u32 = 6;
-const CONFIG: u32 = 7;
 
 const IDS: PciIds = PciIds {
     vendor: 0x1234,
@@ -35,8 +29,14 @@ const IDS: PciIds = PciIds {
     revision: 0x10,
 };
 
-/// The device. Of its interrupts it has INTx, which stays raised until it is acknowledged, and one
-/// vector of MSI; it cannot be reset.
+/// QEMU's educational PCI device, `edu`, as vfio-pci shows it (`docs/specs/edu.rst` and
+/// `hw/misc/edu.c` of QEMU): an inverter, a factorial, an interrupt to raise at will, and a DMA engine
+/// with a buffer of its own. Its interrupts are INTx, which stays up until all is acknowledged, and one
+/// vector of MSI. It cannot be reset.
+///
+/// The real one can be mapped. Mapped memory of a software device has no behaviour, so this one takes
+/// every access by read and write; a driver that uses a [`Region`](vfio_common::region::Region) does not
+/// notice. And it is never busy: what takes the real one 100 ms is done when it is started.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -44,7 +44,7 @@ const IDS: PciIds = PciIds {
 /// use vfio_common::device::Device;
 /// use vfio_common::pci_config::Command;
 /// use vfio_sim::SoftDevice;
-/// use vfio_sim::edu::Edu;
+/// use vfio_sim::pci::Edu;
 ///
 /// let device = Device::new("edu", Arc::new(SoftDevice::new(Edu::new())?))?;
 /// let registers = device.region(0)?;
@@ -66,8 +66,17 @@ impl Edu {
     /// A new device, with memory decode and bus mastering off.
     #[must_use]
     pub fn new() -> Self {
-        let config = ConfigSpace::new(IDS).memory_bar(0, BAR0_SIZE).intx().msi();
+        let config = ConfigSpace::new(IDS).memory_bar(0, BAR0_SIZE).interrupt_pin(1).msi();
         Self { config, registers: Registers::default() }
+    }
+
+    /// How it looks in sysfs.
+    pub fn function(address: impl Into<String>) -> PciFunction {
+        let PciIds { vendor, device, subsystem_vendor, subsystem_device, class, revision } = IDS;
+        PciFunction::new(address, vendor, device)
+            .subsystem(subsystem_vendor, subsystem_device)
+            .class(class)
+            .revision(revision)
     }
 
     /// Tells the program of an interrupt, by the one that is on.
@@ -103,7 +112,7 @@ impl Model for Edu {
         Layout::by_index(
             [
                 RegionModel::registers(BAR0, BAR0_SIZE.into()),
-                RegionModel::registers(CONFIG, ConfigSpace::SIZE),
+                RegionModel::registers(REGION_INDEX, ConfigSpace::SIZE),
             ]
             .into_iter()
             .chain(unused),
@@ -137,7 +146,7 @@ impl Model for Edu {
 
     fn read(&mut self, _: &Board, region: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         match region {
-            CONFIG => self.config.read(offset, bytes),
+            REGION_INDEX => self.config.read(offset, bytes),
             _ => {
                 self.check_decode()?;
                 let value = self.registers.read(offset, bytes.len()).to_le_bytes();
@@ -149,7 +158,7 @@ impl Model for Edu {
 
     fn write(&mut self, board: &Board, region: u32, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match region {
-            CONFIG => self.config.write(offset, bytes),
+            REGION_INDEX => self.config.write(offset, bytes),
             _ => {
                 self.check_decode()?;
                 let mut value = [0; 8];
