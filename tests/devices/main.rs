@@ -9,6 +9,7 @@ use drivers as _;
 #[path = "../bench/mod.rs"]
 mod bench;
 mod dma;
+mod edu;
 mod interrupt_mistakes;
 mod interrupts;
 mod lifecycle;
