@@ -8,33 +8,53 @@ use pci_bus::{Address, Bus};
 use vfio_common::device::Device;
 use vfio_common::iommu::AddressSpace;
 use vfio_common::route::{Opener, Vfio};
-use vfio_sim::pci::Edu;
+use vfio_sim::pci::{Edu, Ivshmem};
+use vfio_sim::{Machine, SimError};
 
 use super::Bench;
 
-/// QEMU's edu in the virtual machine of `tests/kernel`.
+/// Where the virtual machine of `tests/kernel` has QEMU's devices.
 const EDU: &str = "0000:00:04.0";
+const IVSHMEM: &str = "0000:00:05.0";
 
-/// A function that VFIO offers until this is dropped.
+/// A function that VFIO offers until this is dropped; one test at a time has it.
 #[derive(Debug)]
 pub(crate) struct Function<'a> {
     pub(crate) address: Address,
+    name: &'static str,
     bench: &'a Bench,
 }
 
 impl Bench {
-    /// The educational device; one test at a time has it.
+    /// The educational device.
     pub(crate) fn edu(&self) -> Function<'_> {
+        self.function(EDU, |machine| {
+            machine.plug(&Edu::function(EDU).vfio_driver("vfio-pci"), Edu::new())
+        })
+    }
+
+    /// The shared memory.
+    pub(crate) fn ivshmem(&self) -> Function<'_> {
+        self.function(IVSHMEM, |machine| {
+            machine.plug(&Ivshmem::function(IVSHMEM).vfio_driver("vfio-pci"), Ivshmem::new())
+        })
+    }
+
+    fn function<T>(
+        &self,
+        name: &'static str,
+        plug: impl FnOnce(&Machine) -> Result<T, SimError>,
+    ) -> Function<'_> {
         match self {
             Self::Software(machine) => {
-                machine.plug(&Edu::function(EDU).vfio_driver("vfio-pci"), Edu::new()).unwrap();
+                plug(machine).unwrap();
             }
             Self::Kernel(_) => {
-                fs::write(attribute(EDU, "driver_override"), "vfio-pci").unwrap();
-                fs::write("/sys/bus/pci/drivers_probe", EDU).unwrap();
+                fs::write(attribute(name, "driver_override"), "vfio-pci").unwrap();
+                fs::write("/sys/bus/pci/drivers_probe", name).unwrap();
             }
         }
-        Function { address: EDU.parse().unwrap(), bench: self }
+        Function { address: name.parse().unwrap(), name, bench: self }
     }
 
     fn opener(&self) -> Arc<dyn Opener> {
@@ -62,15 +82,15 @@ impl Drop for Function<'_> {
     fn drop(&mut self) {
         match self.bench {
             Bench::Software(machine) => {
-                let removed = machine.remove(EDU).map_err(|error| error.to_string());
+                let removed = machine.remove(self.name).map_err(|error| error.to_string());
                 if !std::thread::panicking() {
                     removed.unwrap();
                 }
             }
             Bench::Kernel(_) => {
                 // It waits for whoever has the function open: by now nobody must.
-                let _ = fs::write(attribute(EDU, "driver/unbind"), EDU);
-                let _ = fs::write(attribute(EDU, "driver_override"), "\n");
+                let _ = fs::write(attribute(self.name, "driver/unbind"), self.name);
+                let _ = fs::write(attribute(self.name, "driver_override"), "\n");
             }
         }
     }

@@ -12,6 +12,7 @@ mod dma;
 mod edu;
 mod interrupt_mistakes;
 mod interrupts;
+mod ivshmem;
 mod lifecycle;
 mod migration;
 mod mtty;

@@ -18,7 +18,7 @@ use crate::errno::failed;
 use crate::fault::Faults;
 use crate::iommu::SoftIommu;
 use crate::model::Model;
-use crate::pci::{Edu, TestDevice};
+use crate::pci::{Edu, Ivshmem, TestDevice};
 use crate::soft_device::SoftDevice;
 use crate::tree::{MdevDevice, PciFunction, Tree, TreeError};
 
@@ -109,7 +109,7 @@ impl Machine {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A machine with a device of each type that it knows and two PCI functions, each in a group of its
+    /// A machine with a device of each type that it knows and three PCI functions, each in a group of its
     /// own.
     ///
     /// | UUID or address | type or model |
@@ -119,6 +119,7 @@ impl Machine {
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1003` | `mdevtest-sparse` |
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1004` | `mdevtest-platform` |
     /// | `0000:00:04.0` | [`Edu`] |
+    /// | `0000:00:05.0` | [`Ivshmem`] |
     /// | `0000:00:09.0` | [`TestDevice`] |
     ///
     /// # Errors
@@ -135,6 +136,8 @@ impl Machine {
         }
         let edu = Edu::function("0000:00:04.0").vfio_driver("vfio-pci");
         machine.plug(&edu, Edu::new())?;
+        let shared = Ivshmem::function("0000:00:05.0").vfio_driver("vfio-pci");
+        machine.plug(&shared, Ivshmem::new())?;
         let test_device = TestDevice::function("0000:00:09.0").vfio_driver("vfio-pci");
         machine.plug(&test_device, TestDevice::new())?;
         Ok(machine)

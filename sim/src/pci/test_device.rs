@@ -71,11 +71,7 @@ impl TestDevice {
 
     /// How it looks in sysfs.
     pub fn function(address: impl Into<String>) -> PciFunction {
-        let PciIds { vendor, device, subsystem_vendor, subsystem_device, class, revision } = IDS;
-        PciFunction::new(address, vendor, device)
-            .subsystem(subsystem_vendor, subsystem_device)
-            .class(class)
-            .revision(revision)
+        PciFunction::with_ids(address, IDS)
     }
 
     fn read_registers(&self, offset: u64, bytes: &mut [u8]) {

@@ -1,5 +1,7 @@
 //! What a PCI function is.
 
+use vfio_common::pci_config::PciIds;
+
 use super::vfio::Group;
 
 /// A PCI function in a mock tree. What is said of it is not checked.
@@ -69,6 +71,15 @@ impl PciFunction {
             cdev: None,
             virtual_functions: None,
         }
+    }
+
+    /// As [`PciFunction::new`], with all its ids.
+    pub fn with_ids(address: impl Into<String>, ids: PciIds) -> Self {
+        let PciIds { vendor, device, subsystem_vendor, subsystem_device, class, revision } = ids;
+        Self::new(address, vendor, device)
+            .subsystem(subsystem_vendor, subsystem_device)
+            .class(class)
+            .revision(revision)
     }
 
     /// Base class, subclass and programming interface, 24 bits; 0xff0000, which means none of those

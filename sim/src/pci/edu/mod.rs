@@ -72,11 +72,7 @@ impl Edu {
 
     /// How it looks in sysfs.
     pub fn function(address: impl Into<String>) -> PciFunction {
-        let PciIds { vendor, device, subsystem_vendor, subsystem_device, class, revision } = IDS;
-        PciFunction::new(address, vendor, device)
-            .subsystem(subsystem_vendor, subsystem_device)
-            .class(class)
-            .revision(revision)
+        PciFunction::with_ids(address, IDS)
     }
 
     /// Tells the program of an interrupt, by the one that is on.
