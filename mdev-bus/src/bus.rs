@@ -1,10 +1,12 @@
 //! The mediated device bus, as the engine sees it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use vfio_common::bus::{BusType, DeviceIds, Fault, Match, Registration};
+use vfio_common::bus::{BusType, DeviceIds, EnableError, Fault, Match, Registration};
+use vfio_common::device::Device;
 use vfio_common::route::Target;
 use vfio_common::sysfs::{Dir, SysfsError, base_name};
 
@@ -31,6 +33,7 @@ impl BusType for Mdev {
     type Info = MdevInfo;
     type Id = MdevId;
     type Scanner = Types;
+    type Enabled = ();
 
     fn address(entry: &OsStr) -> Option<Address> {
         let name = entry.to_str()?;
@@ -72,14 +75,15 @@ impl BusType for Mdev {
         const NO_TYPE: Fault = Fault::Unsettled(
             "has no type: it is being created or removed, so wait a moment and try again",
         );
-        const NO_API: Fault = Fault::Unusable(
+        const NO_API: Fault = Fault::Unusable(Cow::Borrowed(
             "has a type without a device API: its kernel driver is broken, report it to its vendor",
-        );
-        const NO_DRIVER: Fault =
-            Fault::Unusable("has no kernel driver bound to it: remove and create it again");
-        const NO_GROUP: Fault = Fault::Unusable(
+        ));
+        const NO_DRIVER: Fault = Fault::Unusable(Cow::Borrowed(
+            "has no kernel driver bound to it: remove and create it again",
+        ));
+        const NO_GROUP: Fault = Fault::Unusable(Cow::Borrowed(
             "has no IOMMU group, so it cannot be opened: remove and create it again",
-        );
+        ));
         match info {
             MdevInfo { mdev_type: None, .. } => Some(NO_TYPE),
             MdevInfo { device_api: None, .. } => Some(NO_API),
@@ -91,6 +95,11 @@ impl BusType for Mdev {
 
     fn target(info: &MdevInfo) -> Target {
         Target { name: info.address.to_string(), sysfs: info.sysfs_path() }
+    }
+
+    /// Its kernel driver made it ready.
+    fn enable(_: &MdevInfo, _: &Device) -> Result<(), EnableError> {
+        Ok(())
     }
 
     fn matches(id: &MdevId, info: &MdevInfo, ids: DeviceIds) -> Match {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use vfio_common::bus::{DeviceIds, Match, Specificity};
-use vfio_common::pci_config::PciIds;
+use vfio_common::pci_config::PciMatch;
 
 use crate::{DeviceApi, MdevInfo};
 
@@ -36,17 +36,6 @@ pub struct MdevId {
 /// anything but itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pattern(&'static str);
-
-/// Conditions on the PCI ids of a device; what is not set matches anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PciMatch {
-    vendor: Option<u16>,
-    device: Option<u16>,
-    subsystem_vendor: Option<u16>,
-    subsystem_device: Option<u16>,
-    /// Class and the bits of it that count.
-    class: Option<(u32, u32)>,
-}
 
 impl MdevId {
     const ANY: Self = Self { api: None, mdev_type: None, parent: None, pci: None };
@@ -148,100 +137,9 @@ impl Pattern {
     }
 }
 
-impl PciMatch {
-    const ANY: Self = Self {
-        vendor: None,
-        device: None,
-        subsystem_vendor: None,
-        subsystem_device: None,
-        class: None,
-    };
-
-    /// Any device of a vendor.
-    #[must_use]
-    pub const fn vendor(vendor: u16) -> Self {
-        Self { vendor: Some(vendor), ..Self::ANY }
-    }
-
-    /// One device of a vendor.
-    #[must_use]
-    pub const fn device(vendor: u16, device: u16) -> Self {
-        Self { vendor: Some(vendor), device: Some(device), ..Self::ANY }
-    }
-
-    /// Any device whose class (24 bits: base class, subclass, interface) is `class` in the bits that
-    /// `mask` sets.
-    #[must_use]
-    pub const fn class(class: u32, mask: u32) -> Self {
-        Self { class: Some((class, mask)), ..Self::ANY }
-    }
-
-    /// Only those with this subsystem vendor.
-    #[must_use]
-    pub const fn and_subsystem_vendor(self, vendor: u16) -> Self {
-        Self { subsystem_vendor: Some(vendor), ..self }
-    }
-
-    /// Only those with this subsystem.
-    #[must_use]
-    pub const fn and_subsystem(self, vendor: u16, device: u16) -> Self {
-        Self { subsystem_vendor: Some(vendor), subsystem_device: Some(device), ..self }
-    }
-
-    /// Only those whose class is `class` in the bits that `mask` sets.
-    #[must_use]
-    pub const fn and_class(self, class: u32, mask: u32) -> Self {
-        Self { class: Some((class, mask)), ..self }
-    }
-
-    fn matches(&self, ids: &PciIds) -> bool {
-        let fits = |wanted: Option<u16>, is: u16| wanted.is_none_or(|wanted| wanted == is);
-        fits(self.vendor, ids.vendor)
-            && fits(self.device, ids.device)
-            && fits(self.subsystem_vendor, ids.subsystem_vendor)
-            && fits(self.subsystem_device, ids.subsystem_device)
-            && self.class.is_none_or(|(class, mask)| ids.class & mask == class & mask)
-    }
-
-    fn specificity(&self) -> u8 {
-        let set = [
-            self.class.is_some(),
-            self.vendor.is_some(),
-            self.device.is_some(),
-            self.subsystem_vendor.is_some(),
-            self.subsystem_device.is_some(),
-        ];
-        // Each bit outweighs those before it; one more than 0 even when nothing is set.
-        set.iter().enumerate().map(|(bit, set)| u8::from(*set) << bit).sum::<u8>() + 1
-    }
-}
-
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
-    }
-}
-
-impl fmt::Display for PciMatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |f: &mut fmt::Formatter<'_>, id: Option<u16>| match id {
-            Some(id) => write!(f, "{id:04x}"),
-            None => f.write_str("*"),
-        };
-        f.write_str("pci=")?;
-        number(f, self.vendor)?;
-        f.write_str(":")?;
-        number(f, self.device)?;
-        if self.subsystem_vendor.is_some() || self.subsystem_device.is_some() {
-            f.write_str(" subsystem=")?;
-            number(f, self.subsystem_vendor)?;
-            f.write_str(":")?;
-            number(f, self.subsystem_device)?;
-        }
-        if let Some((class, mask)) = self.class {
-            write!(f, " class={class:06x}/{mask:06x}")?;
-        }
-        Ok(())
     }
 }
 

@@ -45,9 +45,11 @@ pub use address::{Address, AddressError};
 pub use bus::Mdev;
 pub use device_api::DeviceApi;
 pub use driver::Driver;
-pub use id::{MdevId, Pattern, PciMatch};
+pub use id::{MdevId, Pattern};
 pub use info::MdevInfo;
 pub use parent::{MdevType, Parent, Parents, is_bus_present, parents};
+
+pub use vfio_common::pci_config::PciMatch;
 
 pub use vfio_common::bus::{
     BindError, DriverRef, Outcome, PlugError, ProbeError, SelfTest, SelfTestError, SkipReason,

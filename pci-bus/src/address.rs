@@ -55,7 +55,7 @@ fn parse(text: &str) -> Option<Address> {
 }
 
 /// `from_str_radix` would take a sign, too.
-fn hex(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<u64> {
+pub(crate) fn hex(digits: &str, length: std::ops::RangeInclusive<usize>) -> Option<u64> {
     let sound = length.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
     sound.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }

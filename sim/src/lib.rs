@@ -1,4 +1,4 @@
-//! Mediated devices in software, to test drivers without hardware.
+//! Mediated devices and PCI functions in software, to test drivers without hardware.
 //!
 //! A driver cannot tell a [`Machine`] of this crate from a real one: sysfs is a mock [`tree`] in a
 //! temporary directory, laid out as the kernel's, and behind its devices stand [`model`]s with
@@ -32,6 +32,9 @@
 //! assert_eq!(machine.open_devices(), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! PCI functions are plugged in with their model ([`Machine::plug`]); [`pci`] has one, and the
+//! configuration space for others.
 //!
 //! # Testing a driver on a model of one's own device
 //!
@@ -123,8 +126,9 @@
 //!
 //! # What it does not do
 //!
-//! Its IOMMU notes what is mapped, and no model makes DMA. No uevent is sent. A write to `create` or `remove` in the tree creates and removes nothing: use the machine's
-//! methods.
+//! Its IOMMU lets models reach the memory of buffers, and nothing that was mapped by address. No uevent is sent. A write to `create`,
+//! `remove` or a kernel driver's `bind` in the tree does nothing: use the methods of the machine and its
+//! tree.
 
 #![forbid(unsafe_code)]
 
@@ -135,6 +139,7 @@ mod machine;
 pub mod mdevtest;
 pub mod model;
 pub mod mtty;
+pub mod pci;
 mod soft_device;
 pub mod tree;
 

@@ -2,6 +2,8 @@
 //! tests run on both, so the software devices cannot drift from the kernel's.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be set up fails the test")]
 
+mod pci;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use vfio_common::iommu::AddressSpace;
 use vfio_common::route::{Opener, Route, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
+
+pub(crate) use pci::Function;
 
 /// Set to `kernel` inside the virtual machine of `tests/kernel`.
 const TARGET: &str = "MDEVBUS_TEST_TARGET";

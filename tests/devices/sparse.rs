@@ -200,7 +200,10 @@ fn configuration_space_has_its_capabilities_and_command_register() {
         let expected = [(Capability::VENDOR_SPECIFIC, 0x40), (Capability::MSIX, 0x50)];
         assert!(capabilities.iter().map(|found| (found.id, found.offset)).eq(expected));
         let msix = config.msix().unwrap();
-        assert_eq!(msix, Some(MsixTable { vectors: 8, bar: 1, offset: 0x2000 }));
+        let (pending_bar, pending_offset) = (1, 0x3000);
+        let expected =
+            MsixTable { vectors: 8, bar: 1, offset: 0x2000, pending_bar, pending_offset };
+        assert_eq!(msix, Some(expected));
         config.set_command(Command::MEMORY | Command::BUS_MASTER).unwrap();
         assert_eq!(config.command().unwrap(), Command::MEMORY | Command::BUS_MASTER);
     });

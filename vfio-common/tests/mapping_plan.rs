@@ -24,13 +24,13 @@ fn sparse(size: u64, areas: &[(u64, u64)]) -> RegionInfo {
 #[derive(Debug, Clone)]
 struct Case {
     info: RegionInfo,
-    trapped: Option<Range<u64>>,
+    holes: Vec<Range<u64>>,
     page: u64,
 }
 
 impl Case {
     fn plan(&self) -> MappingPlan {
-        plan(&self.info, self.trapped.clone(), self.page)
+        plan(&self.info, &self.holes, self.page)
     }
 }
 
@@ -52,12 +52,12 @@ fn case(flags: impl Strategy<Value = RegionFlags>) -> impl Strategy<Value = Case
         let areas = vec((place(page), extent).prop_map(|(start, size)| area(start, size)), 0..7);
         let starts =
             prop_oneof![6 => Just(0), 2 => Just(7 << 40), 1 => Just(page / 2), 1 => Just(8)];
-        let trapped = option::of((place(page), place(page)).prop_map(|(start, end)| start..end));
-        (size, starts, option::weighted(0.8, areas), any::<bool>(), trapped).prop_map(
-            move |(size, offset, sparse, msix_mappable, trapped)| {
+        let holes = vec((place(page), place(page)).prop_map(|(start, end)| start..end), 0..4);
+        (size, starts, option::weighted(0.6, areas), any::<bool>(), holes).prop_map(
+            move |(size, offset, sparse, msix_mappable, holes)| {
                 let mut info = RegionInfo::new(0, flags, size, offset);
                 (info.sparse, info.msix_mappable) = (sparse, msix_mappable);
-                Case { info, trapped, page }
+                Case { info, holes, page }
             },
         )
     })
@@ -108,10 +108,13 @@ fn sound(offered: Area, size: u64, page: u64) -> Result<Span, Refusal> {
 /// What is to be mapped, in any order, and what is to be refused.
 fn model(case: &Case) -> (Vec<Span>, Vec<(Span, Refusal)>) {
     let (info, page) = (&case.info, u128::from(case.page));
+    let pages = |hole: &Range<u64>| {
+        u128::from(hole.start) / page * page..u128::from(hole.end).div_ceil(page) * page
+    };
     let whole = 0..u128::from(info.size);
-    let (mut mapped, mut refused) = (Vec::new(), Vec::new());
-    match (&info.sparse, &case.trapped) {
-        (Some(areas), _) => {
+    let (mut mapped, mut hidden, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    match &info.sparse {
+        Some(areas) => {
             let judged: Vec<_> =
                 areas.iter().map(|area| sound(*area, info.size, case.page)).collect();
             for (index, (offered, judged_as)) in areas.iter().zip(&judged).enumerate() {
@@ -130,17 +133,34 @@ fn model(case: &Case) -> (Vec<Span>, Vec<(Span, Refusal)>) {
                 }
             }
         }
-        (None, Some(trapped)) if !info.msix_mappable && !trapped.is_empty() => {
-            let (start, end) = (u128::from(trapped.start), u128::from(trapped.end));
-            let pages = start / page * page..end.div_ceil(page) * page;
-            let hole = pages.start.min(whole.end)..pages.end.min(whole.end);
-            mapped.extend([whole.start..hole.start, hole.end..whole.end]);
-            refused.extend((!hole.is_empty()).then_some((hole, Refusal::MsixTable)));
+        None if info.msix_mappable => mapped.push(whole),
+        None => {
+            // Each stretch between two boundaries is in a hole or in none.
+            let holes: Vec<Span> =
+                case.holes.iter().filter(|hole| !hole.is_empty()).map(pages).collect();
+            let bounds = places(holes.iter().cloned().chain([whole.clone()]));
+            for (&start, &end) in bounds.iter().zip(bounds.iter().skip(1)) {
+                let stretch = within(&(start..end), info.size);
+                if count(&holes, start) > 0 {
+                    add(&mut hidden, stretch)
+                } else {
+                    add(&mut mapped, stretch)
+                }
+            }
         }
-        (None, _) => mapped.push(whole),
     }
     mapped.retain(|span| !span.is_empty());
+    refused.extend(hidden.into_iter().map(|span| (span, Refusal::Msix)));
     (mapped, refused)
+}
+
+/// Adds a stretch behind the others, to the last of them if they touch.
+fn add(spans: &mut Vec<Span>, stretch: Span) {
+    match spans.last_mut() {
+        _ if stretch.is_empty() => {}
+        Some(last) if last.end == stretch.start => last.end = stretch.end,
+        _ => spans.push(stretch),
+    }
 }
 
 /// One place in each stretch between two boundaries, the boundaries included.
@@ -236,23 +256,28 @@ proptest! {
     }
 
     #[test]
-    fn no_page_of_the_trapped_range_is_mapped_unless_the_kernel_said_so(case in mappable()) {
-        let Some(trapped) = case.trapped.clone().filter(|trapped| !trapped.is_empty()) else {
-            return Ok(());
-        };
+    fn no_page_of_a_hole_is_mapped_unless_the_kernel_said_so(case in mappable()) {
         let plan = case.plan();
         if case.info.sparse.is_some() || case.info.msix_mappable {
-            prop_assert_eq!(plan, Case { trapped: None, ..case }.plan());
+            prop_assert_eq!(plan, Case { holes: Vec::new(), ..case }.plan());
             return Ok(());
         }
         let page = u128::from(case.page);
-        for mapped in plan.areas.iter().copied().map(span) {
-            let first_page = mapped.start / page;
-            let last_page = (mapped.end - 1) / page;
-            let before = last_page < u128::from(trapped.start) / page;
-            let behind = first_page > u128::from(trapped.end - 1) / page;
-            prop_assert!(before || behind, "{:#x?} has a page of {:#x?}", mapped, trapped);
+        for hole in case.holes.iter().filter(|hole| !hole.is_empty()) {
+            for mapped in plan.areas.iter().copied().map(span) {
+                let first_page = mapped.start / page;
+                let last_page = (mapped.end - 1) / page;
+                let before = last_page < u128::from(hole.start) / page;
+                let behind = first_page > u128::from(hole.end - 1) / page;
+                prop_assert!(before || behind, "{:#x?} has a page of {:#x?}", mapped, hole);
+            }
         }
+    }
+
+    #[test]
+    fn the_order_of_holes_does_not_matter(case in mappable()) {
+        let holes = case.holes.iter().rev().cloned().collect();
+        prop_assert_eq!(case.plan(), Case { holes, ..case }.plan());
     }
 
     #[test]
@@ -278,17 +303,17 @@ proptest! {
 
 #[test]
 fn an_empty_list_maps_nothing_and_no_list_maps_the_whole_region() {
-    assert_eq!(plan(&sparse(0x8000, &[]), None, PAGE), MappingPlan::default());
-    let whole = plan(&RegionInfo::new(0, MAPPABLE, 0x8123, 0), None, PAGE);
+    assert_eq!(plan(&sparse(0x8000, &[]), &[], PAGE), MappingPlan::default());
+    let whole = plan(&RegionInfo::new(0, MAPPABLE, 0x8123, 0), &[], PAGE);
     assert_eq!((whole.areas, whole.refused), (vec![area(0, 0x8123)], vec![]));
 }
 
 #[test]
-fn a_table_without_bytes_in_the_region_traps_no_page() {
+fn a_hole_without_bytes_in_the_region_takes_no_page() {
     let info = RegionInfo::new(0, MAPPABLE, 0x8000, 0);
     let outside = [(0x8000, 0x9000), (0x9000, u64::MAX)];
     for (start, end) in [(0x1800, 0x1800), (0x1810, 0x1800)].into_iter().chain(outside) {
-        let plan = plan(&info, Some(start..end), PAGE);
+        let plan = plan(&info, &[start..end], PAGE);
         assert_eq!((plan.areas, plan.refused), (vec![area(0, 0x8000)], vec![]));
     }
 }
@@ -296,7 +321,7 @@ fn a_table_without_bytes_in_the_region_traps_no_page() {
 #[test]
 fn a_region_shorter_than_a_page_is_mapped_up_to_its_end() {
     for page in [4096, 65536] {
-        let plan = plan(&RegionInfo::new(0, MAPPABLE, 0x100, 0), None, page);
+        let plan = plan(&RegionInfo::new(0, MAPPABLE, 0x100, 0), &[], page);
         assert_eq!(plan.areas, [area(0, 0x100)], "pages of {page} bytes");
     }
 }
@@ -304,9 +329,9 @@ fn a_region_shorter_than_a_page_is_mapped_up_to_its_end() {
 #[test]
 fn the_pages_of_this_host_decide_what_is_aligned() {
     let info = sparse(0x4_0000, &[(0x1_0000, 0x1_0000), (0x3_1000, 0x1000)]);
-    let both = plan(&info, None, 4096);
+    let both = plan(&info, &[], 4096);
     assert_eq!(both.areas, [area(0x1_0000, 0x1_0000), area(0x3_1000, 0x1000)]);
-    let one = plan(&info, None, 65536);
+    let one = plan(&info, &[], 65536);
     assert_eq!(one.areas, [area(0x1_0000, 0x1_0000)]);
     assert_eq!(one.refused, [(area(0x3_1000, 0x1000), Refusal::Misaligned)]);
 }
@@ -314,7 +339,7 @@ fn the_pages_of_this_host_decide_what_is_aligned() {
 #[test]
 fn areas_that_touch_are_one_and_a_gap_of_one_page_keeps_them_apart() {
     let touching = [(0x5000, 0x1000), (0x2000, 0x1000), (0x3000, 0x1000), (0x0, 0x1000)];
-    let plan = plan(&sparse(0x8000, &touching), None, PAGE);
+    let plan = plan(&sparse(0x8000, &touching), &[], PAGE);
     assert_eq!(plan.areas, [area(0, 0x1000), area(0x2000, 0x2000), area(0x5000, 0x1000)]);
     assert_eq!(plan.refused, []);
 }
@@ -324,7 +349,7 @@ fn an_area_under_a_long_one_takes_all_that_it_meets_with_it() {
     // The last is met by the first only, with another between them.
     let plan = plan(
         &sparse(0x10000, &[(0, 0x6000), (0x1000, 0x1000), (0x5000, 0x1000), (0x7000, 0x1000)]),
-        None,
+        &[],
         PAGE,
     );
     assert_eq!(plan.areas, [area(0x7000, 0x1000)]);
@@ -334,17 +359,17 @@ fn an_area_under_a_long_one_takes_all_that_it_meets_with_it() {
 
 #[test]
 fn an_area_offered_twice_is_not_mapped() {
-    let plan = plan(&sparse(0x4000, &[(0x1000, 0x1000), (0x1000, 0x1000)]), None, PAGE);
+    let plan = plan(&sparse(0x4000, &[(0x1000, 0x1000), (0x1000, 0x1000)]), &[], PAGE);
     assert_eq!(plan.areas, []);
     assert_eq!(plan.refused, [(area(0x1000, 0x1000), Refusal::Overlap); 2]);
 }
 
 #[test]
 fn an_end_that_the_kernel_rounded_up_is_cut_at_the_regions_end() {
-    let cut = plan(&sparse(0x2345, &[(0x1000, 0x2000)]), None, PAGE);
+    let cut = plan(&sparse(0x2345, &[(0x1000, 0x2000)]), &[], PAGE);
     assert_eq!((cut.areas, cut.refused), (vec![area(0x1000, 0x1345)], vec![]));
     for (offset, size) in [(0x1000, 0x2001), (0x2345, 1), (0x2800, 0x800)] {
-        let beyond = plan(&sparse(0x2345, &[(offset, size)]), None, PAGE);
+        let beyond = plan(&sparse(0x2345, &[(offset, size)]), &[], PAGE);
         assert_eq!(beyond.refused, [(area(offset, size), Refusal::Outside)]);
     }
 }
@@ -355,7 +380,7 @@ fn areas_that_wrap_or_reach_out_are_refused() {
     let out =
         [(last_page, PAGE), (PAGE, u64::MAX), (u64::MAX, 1), (u64::MAX, u64::MAX), (0, 0x5000)];
     for (offset, size) in out {
-        let plan = plan(&sparse(0x4000, &[(offset, size)]), None, PAGE);
+        let plan = plan(&sparse(0x4000, &[(offset, size)]), &[], PAGE);
         assert_eq!(plan.areas, []);
         assert_eq!(plan.refused, [(area(offset, size), Refusal::Outside)]);
     }
@@ -364,20 +389,20 @@ fn areas_that_wrap_or_reach_out_are_refused() {
 #[test]
 fn a_region_as_large_as_64_bits_can_say_is_planned_without_an_overflow() {
     let whole = RegionInfo::new(0, MAPPABLE, u64::MAX, 0);
-    assert_eq!(plan(&whole, None, PAGE).areas, [area(0, u64::MAX)]);
+    assert_eq!(plan(&whole, &[], PAGE).areas, [area(0, u64::MAX)]);
 
     let last_page = u64::MAX - (PAGE - 1);
-    let end_trapped = plan(&whole, Some(u64::MAX - 1..u64::MAX), PAGE);
-    assert_eq!(end_trapped.areas, [area(0, last_page)]);
-    assert_eq!(end_trapped.refused, [(area(last_page, PAGE - 1), Refusal::MsixTable)]);
+    let hole_at_end = plan(&whole, &[u64::MAX - 1..u64::MAX], PAGE);
+    assert_eq!(hole_at_end.areas, [area(0, last_page)]);
+    assert_eq!(hole_at_end.refused, [(area(last_page, PAGE - 1), Refusal::Msix)]);
 
-    let end_offered = plan(&sparse(u64::MAX, &[(last_page, PAGE - 1)]), None, PAGE);
+    let end_offered = plan(&sparse(u64::MAX, &[(last_page, PAGE - 1)]), &[], PAGE);
     assert_eq!(end_offered.areas, [area(last_page, PAGE - 1)]);
 }
 
 #[test]
 fn a_refused_area_is_told_as_the_kernel_offered_it() {
     let offered = [(0, 0x2000), (0x1000, 0x1000)];
-    let refused = plan(&sparse(0x1100, &offered), None, PAGE).refused;
+    let refused = plan(&sparse(0x1100, &offered), &[], PAGE).refused;
     assert_eq!(refused, offered.map(|(offset, size)| (area(offset, size), Refusal::Overlap)));
 }

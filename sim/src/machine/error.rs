@@ -22,11 +22,19 @@ pub enum SimError {
         /// What the kernel says to a write to `create`.
         source: io::Error,
     },
+    /// A PCI function could not be made.
+    #[error("cannot make the PCI function {address}")]
+    Plug {
+        /// Its address.
+        address: String,
+        /// What keeps it from being made.
+        source: io::Error,
+    },
     /// A device could not be removed.
-    #[error("cannot remove {uuid}")]
+    #[error("cannot remove {name}")]
     Remove {
-        /// The UUID.
-        uuid: String,
+        /// Its UUID or its address.
+        name: String,
         /// What the kernel says to opening or writing `remove`.
         source: io::Error,
     },
@@ -40,7 +48,9 @@ impl SimError {
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Self::Create { source, .. } | Self::Remove { source, .. } => source.raw_os_error(),
+            Self::Create { source, .. }
+            | Self::Plug { source, .. }
+            | Self::Remove { source, .. } => source.raw_os_error(),
             Self::Tree(error) => error.io_error().raw_os_error(),
         }
     }

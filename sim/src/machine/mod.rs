@@ -18,15 +18,16 @@ use crate::errno::failed;
 use crate::fault::Faults;
 use crate::iommu::SoftIommu;
 use crate::model::Model;
+use crate::pci::{Edu, Ivshmem, TestDevice};
 use crate::soft_device::SoftDevice;
-use crate::tree::{MdevDevice, Tree, TreeError};
+use crate::tree::{MdevDevice, PciFunction, Tree, TreeError};
 
 pub use self::error::SimError;
 
-/// A machine with mediated devices in software. Clones are handles to the same one; its tree is
-/// removed when the last of them, its openers and its open devices is dropped.
+/// A machine with mediated devices and PCI functions in software. Clones are handles to the same one;
+/// its tree is removed when the last of them, its openers and its open devices is dropped.
 ///
-/// It creates devices of these types by itself, with the parent if it is missing. Types that share a
+/// PCI functions are plugged in with a model ([`Machine::plug`]). It creates mediated devices of these types by itself, with the parent if it is missing. Types that share a
 /// pool count the same instances, as in the kernel.
 ///
 /// | parent | type | pool | model |
@@ -74,12 +75,19 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     device: Arc<SoftDevice>,
+    bus: BusKind,
     /// How often it is open.
     open: usize,
     /// It is being removed, and somebody still has it open.
     leaving: bool,
     /// What it took of a pool.
     taken: Option<(Pool, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BusKind {
+    Mdev,
+    Pci,
 }
 
 impl Machine {
@@ -101,14 +109,18 @@ impl Machine {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A machine with a device of each type that it knows, each of a group of its own.
+    /// A machine with a device of each type that it knows and three PCI functions, each in a group of its
+    /// own.
     ///
-    /// | UUID | type |
+    /// | UUID or address | type or model |
     /// |---|---|
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1001` | `mtty-2` |
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1002` | `mtty-1` |
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1003` | `mdevtest-sparse` |
     /// | `83b8f4f2-509f-382f-3c1e-e6bfe0fa1004` | `mdevtest-platform` |
+    /// | `0000:00:04.0` | [`Edu`] |
+    /// | `0000:00:05.0` | [`Ivshmem`] |
+    /// | `0000:00:09.0` | [`TestDevice`] |
     ///
     /// # Errors
     /// As [`Machine::new`].
@@ -122,6 +134,12 @@ impl Machine {
         ] {
             machine.create(uuid, parent, mdev_type)?;
         }
+        let edu = Edu::function("0000:00:04.0").vfio_driver("vfio-pci");
+        machine.plug(&edu, Edu::new())?;
+        let shared = Ivshmem::function("0000:00:05.0").vfio_driver("vfio-pci");
+        machine.plug(&shared, Ivshmem::new())?;
+        let test_device = TestDevice::function("0000:00:09.0").vfio_driver("vfio-pci");
+        machine.plug(&test_device, TestDevice::new())?;
         Ok(machine)
     }
 
@@ -144,10 +162,14 @@ impl Machine {
     }
 
     /// The address space that all its devices share. It behaves as that of a container that has only
-    /// mediated devices: see [`SoftIommu`]. No model makes DMA.
+    /// mediated devices: see [`SoftIommu`].
     #[must_use]
     pub fn address_space(&self) -> AddressSpace {
         self.shared.space.clone()
+    }
+
+    fn in_space(&self, soft: SoftDevice) -> SoftDevice {
+        soft.in_space(self.address_space())
     }
 
     /// Creates a device of a type that the machine knows, as a write of `uuid` to the type's `create`
@@ -183,7 +205,10 @@ impl Machine {
         let taken = (builtin.pool, kind.units);
         let placed = device.clone().kernel_driver(builtin.kernel_driver);
         let added = (kind.device)().map_err(|source| create_error(&device, source));
-        let added = added.and_then(|soft| self.add(&mut state, &placed, soft, Some(taken)));
+        let added = added.and_then(|soft| {
+            self.tree().add_device(&placed)?;
+            Ok(state.add(placed.uuid(), BusKind::Mdev, self.in_space(soft), Some(taken)))
+        });
         if added.is_err() {
             state.pools.give_back(builtin.pool, kind.units);
         }
@@ -207,43 +232,70 @@ impl Machine {
         if state.devices.contains_key(device.uuid()) {
             return Err(create_error(device, failed(Errno::EXIST)));
         }
-        self.add(&mut state, device, soft, None)
-    }
-
-    fn add(
-        &self,
-        state: &mut State,
-        device: &MdevDevice,
-        soft: SoftDevice,
-        taken: Option<(Pool, u32)>,
-    ) -> Result<Arc<SoftDevice>, SimError> {
         self.tree().add_device(device)?;
-        let soft = Arc::new(soft.in_space(self.address_space()));
-        let entry = Entry { device: soft.clone(), open: 0, leaving: false, taken };
-        state.devices.insert(device.uuid().to_owned(), entry);
-        Ok(soft)
+        Ok(state.add(device.uuid(), BusKind::Mdev, self.in_space(soft), None))
     }
 
-    /// Removes a device, as a write of `1` to its `remove` does. While somebody has it open it keeps
-    /// working, cannot be opened again, and keeps its directory, its group and its instance; they go
-    /// with the last close. Who has it open is asked once to let go of it, through the interrupt for that
+    /// Plugs in a PCI function with a model behind it. It can be opened as long as the kernel driver that
+    /// it is bound to offers it through VFIO ([`PciFunction::vfio_driver`],
+    /// [`Tree::bind_function_to_vfio`]).
+    ///
+    /// ```
+    /// use vfio_common::route::{Opener as _, Target};
+    /// use vfio_sim::Machine;
+    /// use vfio_sim::pci::TestDevice;
+    ///
+    /// let machine = Machine::new()?;
+    /// let function = TestDevice::function("0000:3b:00.0").numa_node(1).vfio_driver("vfio-pci");
+    /// machine.plug(&function, TestDevice::new())?;
+    ///
+    /// let name = "0000:3b:00.0".to_owned();
+    /// let sysfs = format!("bus/pci/devices/{name}").into();
+    /// let device = machine.opener().open(&Target { name, sysfs })?;
+    /// assert_eq!(device.pci_config()?.ok_or("no PCI device")?.ids()?.vendor, 0x1b36);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`SimError::Plug`] with what [`SoftDevice::new`] says; [`SimError::Tree`] when it has no place in
+    /// the tree, with `EEXIST` when there is such a function.
+    pub fn plug(
+        &self,
+        function: &PciFunction,
+        model: impl Model,
+    ) -> Result<Arc<SoftDevice>, SimError> {
+        let address = function.address();
+        let soft = SoftDevice::new(model)
+            .map_err(|source| SimError::Plug { address: address.to_owned(), source })?;
+        let mut state = self.state();
+        self.tree().add_function(function)?;
+        Ok(state.add(address, BusKind::Pci, self.in_space(soft), None))
+    }
+
+    /// Removes a device, as a write of `1` to its `remove` does; a PCI function by its address. While
+    /// somebody has it open it keeps working, cannot be opened again, and keeps its directory, its group
+    /// and its instance; they go with the last close. Who has it open is asked once to let go of it, through the interrupt for that
     /// ([`removal_request`](vfio_common::irq::removal_request)). The kernel lets the writer wait until
     /// the last close and asks again every 10 s, this method does not.
     ///
     /// # Errors
     /// [`SimError::Remove`] with `ENOENT` when there is no such device or it is being removed,
     /// [`SimError::Tree`] when the tree cannot be changed.
-    pub fn remove(&self, uuid: &str) -> Result<(), SimError> {
+    pub fn remove(&self, name: &str) -> Result<(), SimError> {
         let mut state = self.state();
-        let entry = state.devices.get_mut(uuid).filter(|entry| !entry.leaving);
+        let entry = state.devices.get_mut(name).filter(|entry| !entry.leaving);
         let Some(entry) = entry else {
-            let (uuid, source) = (uuid.to_owned(), failed(Errno::NOENT));
-            return Err(SimError::Remove { uuid, source });
+            let (name, source) = (name.to_owned(), failed(Errno::NOENT));
+            return Err(SimError::Remove { name, source });
         };
         entry.leaving = true;
         entry.device.request_removal();
-        self.tree().begin_removal(uuid)?;
-        Ok(self.finish_removal(&mut state, uuid)?)
+        match entry.bus {
+            BusKind::Mdev => self.tree().begin_removal(name)?,
+            // The kernel takes it from its driver first, which waits.
+            BusKind::Pci => self.tree().unbind_function(name)?,
+        }
+        Ok(self.finish_removal(&mut state, name)?)
     }
 
     /// Removes the rest of a device that is being removed and that nobody has open any more.
@@ -251,19 +303,22 @@ impl Machine {
         if state.devices.get(name).is_none_or(|entry| !entry.leaving || entry.open > 0) {
             return Ok(());
         }
-        let entry = state.devices.remove(name);
-        self.tree().finish_removal(name)?;
-        if let Some((pool, units)) = entry.and_then(|entry| entry.taken) {
+        let Some(entry) = state.devices.remove(name) else { return Ok(()) };
+        match entry.bus {
+            BusKind::Mdev => self.tree().finish_removal(name)?,
+            BusKind::Pci => self.tree().remove_function(name)?,
+        }
+        if let Some((pool, units)) = entry.taken {
             state.pools.give_back(pool, units);
             self.show_instances(state, pool)?;
         }
         Ok(())
     }
 
-    /// A device, for a look at it from behind.
+    /// A device, by its UUID or its address, for a look at it from behind.
     #[must_use]
-    pub fn device(&self, uuid: &str) -> Option<Arc<SoftDevice>> {
-        self.state().devices.get(uuid).map(|entry| entry.device.clone())
+    pub fn device(&self, name: &str) -> Option<Arc<SoftDevice>> {
+        self.state().devices.get(name).map(|entry| entry.device.clone())
     }
 
     /// How many devices are open now; one that was opened twice counts twice. A device closes when
@@ -301,6 +356,22 @@ impl Machine {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Puts a device behind what is in the tree.
+    fn add(
+        &mut self,
+        name: &str,
+        bus: BusKind,
+        soft: SoftDevice,
+        taken: Option<(Pool, u32)>,
+    ) -> Arc<SoftDevice> {
+        let device = Arc::new(soft);
+        let entry = Entry { device: device.clone(), bus, open: 0, leaving: false, taken };
+        self.devices.insert(name.to_owned(), entry);
+        device
     }
 }
 

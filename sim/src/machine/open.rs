@@ -7,7 +7,7 @@ use vfio_common::device::Device;
 use vfio_common::iommu::Attachment;
 use vfio_common::route::{OpenError, OpenStep, Opener, Target};
 
-use super::Machine;
+use super::{BusKind, Machine};
 use crate::errno::failed;
 use crate::fault::Faulty;
 
@@ -24,7 +24,8 @@ impl Opener for Machine {
             let mut state = self.state();
             let entry = state.devices.get_mut(&target.name);
             let entry = entry.ok_or_else(|| OpenError::NoDevice { device: device() })?;
-            if entry.leaving {
+            let is_hidden = entry.bus == BusKind::Pci && !self.tree().offers(&target.name);
+            if entry.leaving || is_hidden {
                 return Err(refused(failed(Errno::NODEV)));
             }
             entry.open = entry.open.saturating_add(1);

@@ -220,3 +220,50 @@ fn the_opener_outlives_the_machine_and_sees_what_comes_and_goes() {
     drop(machine);
     opener.open(&target(UUID)).unwrap();
 }
+
+fn function(address: &str) -> Target {
+    let sysfs = format!("bus/pci/devices/{address}").into();
+    Target { name: address.to_owned(), sysfs }
+}
+
+#[test]
+fn a_function_opens_while_a_driver_offers_it_through_vfio() {
+    let machine = Machine::new().unwrap();
+    let bdf = "0000:3b:00.0";
+    machine.plug(&TestDevice::function(bdf), TestDevice::new()).unwrap();
+    assert!(machine.device(bdf).is_some());
+    let open = || machine.opener().open(&function(bdf));
+    let is_hidden = |opened: Result<Device, OpenError>| match opened {
+        Err(OpenError::Step { step: OpenStep::GetDevice { .. }, source }) => {
+            source.raw_os_error() == Some(Errno::NODEV.raw_os_error())
+        }
+        _ => false,
+    };
+    assert!(is_hidden(open()));
+    machine.tree().bind_function(bdf, "nvme").unwrap();
+    assert!(is_hidden(open()));
+    machine.tree().bind_function_to_vfio(bdf, "vfio-pci").unwrap();
+    assert!(open().is_ok());
+    let twice = machine.plug(&TestDevice::function(bdf), TestDevice::new());
+    assert_eq!(errno(twice), Errno::EXIST);
+    let nowhere = TestDevice::function("0000:3c:00.0").behind("0000:00:01.0");
+    assert_eq!(errno(machine.plug(&nowhere, TestDevice::new())), Errno::NOENT);
+}
+
+#[test]
+fn a_function_that_is_removed_while_open_stays_on_the_bus_until_it_is_closed() {
+    let machine = Machine::new().unwrap();
+    let bdf = "0000:3b:00.0";
+    let test_device = TestDevice::function(bdf).vfio_driver("vfio-pci");
+    machine.plug(&test_device, TestDevice::new()).unwrap();
+    let device = machine.opener().open(&function(bdf)).unwrap();
+    machine.remove(bdf).unwrap();
+    let entry = machine.tree().sysfs().join("bus/pci/devices").join(bdf);
+    assert!(entry.exists() && !entry.join("driver").exists() && !entry.join("vfio-dev").exists());
+    assert!(device.region(7).unwrap().read16(0).is_ok(), "it works until it is closed");
+    assert!(machine.opener().open(&function(bdf)).is_err());
+    assert_eq!(errno(machine.remove(bdf)), Errno::NOENT);
+    drop(device);
+    assert!(!entry.exists() && machine.device(bdf).is_none());
+    machine.plug(&test_device, TestDevice::new()).unwrap();
+}

@@ -2,7 +2,6 @@
 //! the kernel's sample devices do not have: sparse areas, packed offsets, a device API other than
 //! vfio-pci. The same tests run on both.
 
-mod config;
 mod platform;
 mod registers;
 mod sparse;

@@ -4,12 +4,13 @@ use std::io;
 
 use rustix::io::Errno;
 use vfio_common::device::{DeviceFlags, DeviceInfo, IrqFlags, IrqInfo};
+use vfio_common::pci_config::{Capability, MsixTable, PciIds};
 use vfio_common::region::Area;
 
-use super::config::{self, Config};
 use super::registers::{self, Registers};
 use crate::errno::failed;
 use crate::model::{Board, Layout, Model, RegionModel};
+use crate::pci::ConfigSpace;
 
 const REGISTERS: u32 = 0;
 const CONFIG: u32 = 7;
@@ -25,7 +26,18 @@ const TYPED_MASK: u32 = 0x5a5a_5a5a;
 
 const MSIX: u32 = 2;
 const REQ: u32 = 4;
-const MSIX_VECTORS: u8 = 8;
+const MSIX_TABLE: MsixTable =
+    MsixTable { vectors: 8, bar: 1, offset: 0x2000, pending_bar: 1, pending_offset: 0x3000 };
+const IDS: PciIds = PciIds {
+    vendor: 0x6d64,
+    device: 0x7370,
+    subsystem_vendor: 0x6d64,
+    subsystem_device: 1,
+    class: 0x08_8000,
+    revision: 1,
+};
+/// A capability of the vendor's, of 16 bytes; the first of its body is its length.
+const VENDOR_CAPABILITY: [u8; 14] = [16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Not sorted, on purpose.
 const AREAS: [Area; 3] = [
@@ -57,7 +69,7 @@ const AREAS: [Area; 3] = [
 /// | 0x10 | ro | writes to the doorbell |
 #[derive(Debug)]
 pub struct Sparse {
-    config: Config,
+    config: ConfigSpace,
     registers: Registers,
 }
 
@@ -65,7 +77,11 @@ impl Sparse {
     /// A new device.
     #[must_use]
     pub fn new() -> Self {
-        let config = Config::new(BAR_SIZES, MSIX_VECTORS);
+        let bars = BAR_SIZES.into_iter().enumerate().filter(|(_, size)| *size > 0);
+        let config = bars
+            .fold(ConfigSpace::new(IDS), |config, (bar, size)| config.memory_bar(bar, size))
+            .capability(Capability::VENDOR_SPECIFIC, &VENDOR_CAPABILITY)
+            .msix(MSIX_TABLE);
         Self { config, registers: Registers::default() }
     }
 }
@@ -80,7 +96,7 @@ impl Model for Sparse {
     fn layout(&self) -> Layout {
         let [bar0, bar1, bar2, bar3, bar4, _] = BAR_SIZES.map(u64::from);
         Layout::packed([
-            RegionModel::registers(CONFIG, config::SIZE),
+            RegionModel::registers(CONFIG, ConfigSpace::SIZE),
             RegionModel::memory(REGISTERS, bar0).sparse(AREAS),
             RegionModel::memory(1, bar1).mappable().msix_mappable(),
             RegionModel::memory(2, bar2),
@@ -108,7 +124,7 @@ impl Model for Sparse {
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {
         let count = match index {
-            MSIX => u32::from(MSIX_VECTORS),
+            MSIX => u32::from(MSIX_TABLE.vectors),
             REQ => 1,
             _ => return Err(failed(Errno::INVAL)),
         };

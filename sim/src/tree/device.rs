@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::vfio::Group;
 use super::{Tree, TreeError};
-
-/// The major number of group nodes. The kernel gives any that is free.
-const GROUP_MAJOR: u32 = 511;
-const VFIO_DEVS: &str = "class/vfio-dev";
 
 /// A mediated device in a mock tree. What is said of it is not checked against the parent's types.
 #[derive(Debug, Clone)]
@@ -17,13 +14,6 @@ pub struct MdevDevice {
     kernel_driver: Option<String>,
     group: Group,
     cdev: Option<(u32, u32)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Group {
-    None,
-    Lowest,
-    Number(u32),
 }
 
 impl MdevDevice {
@@ -150,17 +140,13 @@ impl Tree {
             self.files.link_to(dir.join("driver"), driver)?;
             of_driver = Some(entry);
 
-            group = match device.group {
-                Group::None => None,
-                Group::Lowest => Some(state.groups.take()),
-                Group::Number(number) => Some(state.groups.share(number)),
-            };
+            group = self.join_group(&mut state, device.group, uuid, &dir)?;
             if let Some(number) = group {
-                self.add_to_group(number, uuid, &dir)?;
+                // What no IOMMU has to do with: mediated devices do no DMA of their own.
+                self.name_group(number, "vfio-noiommu", "unknown")?;
+                self.add_group_node(&mut state, number)?;
             }
-            let number = state.vfio_devs.take();
-            self.add_vfio_dev(number, &dir, device.cdev)?;
-            vfio_dev = Some(number);
+            vfio_dev = Some(self.add_vfio_dev(&mut state, &dir, device.cdev)?);
         }
         if let Some(mdev_type) = mdev_type {
             let entry = mdev_type.join("devices").join(uuid);
@@ -171,45 +157,6 @@ impl Tree {
         let placed = Placed { dir, of_type, of_driver, vfio_dev, group, leaving: false };
         state.devices.insert(uuid.clone(), placed);
         Ok(())
-    }
-
-    fn add_to_group(&self, number: u32, uuid: &str, dir: &Path) -> Result<(), TreeError> {
-        let group = group_dir(number);
-        let members = group.join("devices");
-        if !self.files.sysfs().join(&group).exists() {
-            self.files.dirs(&members)?;
-            self.files.attribute(group.join("name"), 0o444, "vfio-noiommu\n")?;
-            self.files.attribute(group.join("type"), 0o644, "unknown\n")?;
-            self.files.attribute(group.join("reserved_regions"), 0o444, "")?;
-
-            let node = group_node_dir(number);
-            self.files.dirs(&node)?;
-            let dev = format!("{GROUP_MAJOR}:{number}\n");
-            self.files.attribute(node.join("dev"), 0o444, &dev)?;
-            self.files.link_to(node.join("subsystem"), "class/vfio")?;
-            self.files.link_to(group_class_entry(number), node)?;
-            self.files.node(&format!("vfio/{number}"), 0o600)?;
-        }
-        self.files.link_to(members.join(uuid), dir)?;
-        self.files.link_to(dir.join("iommu_group"), group)
-    }
-
-    fn add_vfio_dev(
-        &self,
-        number: u32,
-        dir: &Path,
-        cdev: Option<(u32, u32)>,
-    ) -> Result<(), TreeError> {
-        let vfio_dev = dir.join("vfio-dev").join(format!("vfio{number}"));
-        self.files.dirs(&vfio_dev)?;
-        self.files.link_to(vfio_dev.join("device"), dir)?;
-        self.files.link_to(vfio_dev.join("subsystem"), VFIO_DEVS)?;
-        self.files.attribute(vfio_dev.join("uevent"), 0o644, "")?;
-        if let Some((major, minor)) = cdev {
-            self.files.attribute(vfio_dev.join("dev"), 0o444, &format!("{major}:{minor}\n"))?;
-            self.files.node(&cdev_node(number), 0o600)?;
-        }
-        self.files.link_to(vfio_dev_entry(number), vfio_dev)
     }
 
     /// Removes a device, wholly.
@@ -245,10 +192,8 @@ impl Tree {
         placed.of_driver.iter().try_for_each(|entry| self.files.remove(entry))?;
         self.files.remove(placed.dir.join("driver"))?;
         if let Some(number) = placed.vfio_dev {
-            self.files.remove_node(&cdev_node(number))?;
-            self.files.remove(vfio_dev_entry(number))?;
-            self.files.remove(placed.dir.join("vfio-dev"))?;
-            state.vfio_devs.give_back(number);
+            let dir = placed.dir.clone();
+            self.remove_vfio_dev(state, number, &dir)?;
         }
         Ok(())
     }
@@ -263,14 +208,8 @@ impl Tree {
         let placed = if leaving { state.devices.remove(uuid) } else { None };
         let placed = placed.ok_or_else(|| TreeError::missing("remove", bus_entry(uuid)))?;
         if let Some(number) = placed.group {
-            self.files.remove(placed.dir.join("iommu_group"))?;
-            self.files.remove(group_dir(number).join("devices").join(uuid))?;
-            if state.groups.give_back(number) {
-                self.files.remove_node(&format!("vfio/{number}"))?;
-                self.files.remove(group_class_entry(number))?;
-                self.files.remove(group_node_dir(number))?;
-                self.files.remove(group_dir(number))?;
-            }
+            self.remove_group_node(&mut state, number)?;
+            self.leave_group(&mut state, number, uuid, &placed.dir)?;
         }
         self.files.remove(placed.dir)
     }
@@ -283,24 +222,4 @@ fn bus_entry(uuid: &str) -> PathBuf {
 /// Where the parent of the device in `dir` keeps its types.
 fn types_of(dir: &Path) -> PathBuf {
     dir.with_file_name("mdev_supported_types")
-}
-
-fn group_dir(number: u32) -> PathBuf {
-    Path::new("kernel/iommu_groups").join(number.to_string())
-}
-
-fn group_node_dir(number: u32) -> PathBuf {
-    Path::new("devices/virtual/vfio").join(number.to_string())
-}
-
-fn group_class_entry(number: u32) -> PathBuf {
-    Path::new("class/vfio").join(number.to_string())
-}
-
-fn vfio_dev_entry(number: u32) -> PathBuf {
-    Path::new(VFIO_DEVS).join(format!("vfio{number}"))
-}
-
-fn cdev_node(number: u32) -> String {
-    format!("vfio/devices/vfio{number}")
 }

@@ -26,6 +26,10 @@ impl TreeError {
         Self::new(operation, path.as_ref(), failed(Errno::NOENT))
     }
 
+    pub(super) fn exists(operation: &'static str, path: impl AsRef<Path>) -> Self {
+        Self::new(operation, path.as_ref(), failed(Errno::EXIST))
+    }
+
     /// The entry that could not be made or changed.
     #[must_use]
     pub fn path(&self) -> &Path {

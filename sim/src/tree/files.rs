@@ -1,11 +1,13 @@
 //! The files, directories and links that a tree is made of.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
 use tempfile::TempDir;
@@ -29,6 +31,8 @@ pub(super) struct Files {
     /// given again: sysfs does not give one again soon, but some file systems do.
     attic: PathBuf,
     in_attic: AtomicU64,
+    /// Where in the attic the file is of which constants with a text are links.
+    constants: Mutex<BTreeMap<String, PathBuf>>,
 }
 
 impl Files {
@@ -39,7 +43,8 @@ impl Files {
         for path in [&sysfs, &dev.join("vfio/devices"), &attic] {
             fs::create_dir_all(path).map_err(|e| TreeError::new("create", path, e))?;
         }
-        Ok(Self { _root: root, sysfs, dev, attic, in_attic: AtomicU64::new(0) })
+        let (in_attic, constants) = Default::default();
+        Ok(Self { _root: root, sysfs, dev, attic, in_attic, constants })
     }
 
     pub(super) fn sysfs(&self) -> &Path {
@@ -68,6 +73,24 @@ impl Files {
         text: &str,
     ) -> Result<(), TreeError> {
         self.apply("create", path.as_ref(), |path| new_file(path, mode, text.as_bytes()))
+    }
+
+    /// An attribute that is not there and that nobody writes. Those with one text share one file: a
+    /// server has thousands of PCI functions with many attributes each.
+    pub(super) fn constant(&self, path: impl AsRef<Path>, text: &str) -> Result<(), TreeError> {
+        self.apply("create", path.as_ref(), |path| {
+            let mut constants = self.constants.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(file) = constants.get(text)
+                && unless_too_many_links(fs::hard_link(file, path))?
+            {
+                return Ok(());
+            }
+            let file = self.attic_place();
+            new_file(&file, 0o444, text.as_bytes())?;
+            fs::hard_link(&file, path)?;
+            constants.insert(text.to_owned(), file);
+            Ok(())
+        })
     }
 
     /// A link to another entry, relative as the kernel makes them.
@@ -158,6 +181,14 @@ fn directory() -> io::Result<TempDir> {
 fn new_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)
+}
+
+/// Whether a link was made; there may be as many as its file system allows.
+fn unless_too_many_links(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::TooManyLinks => Ok(false),
+        result => result.map(|()| true),
+    }
 }
 
 fn mode_of(found: &fs::Metadata) -> u32 {

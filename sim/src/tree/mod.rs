@@ -1,5 +1,6 @@
-//! A mock sysfs and `/dev` with mediated devices, laid out as the kernel lays out the real ones
-//! (`Documentation/ABI/testing/sysfs-bus-vfio-mdev`), in a temporary directory that goes with it.
+//! A mock sysfs and `/dev` with mediated devices and PCI functions, laid out as the kernel lays out the
+//! real ones (`Documentation/ABI/testing/sysfs-bus-vfio-mdev`, `sysfs-bus-pci`), in a temporary
+//! directory that goes with it.
 //!
 //! Rules of this module:
 //! - Links are relative and entries come and go in the kernel's order, so what reads a tree cannot
@@ -11,8 +12,11 @@
 mod device;
 mod error;
 mod files;
+mod function;
 mod numbers;
 mod parent;
+mod pci_bus;
+mod vfio;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,9 +27,11 @@ use vfio_common::sysfs::Host;
 use self::device::Placed;
 use self::files::Files;
 use self::numbers::Numbers;
+use self::pci_bus::PlacedFunction;
 
 pub use self::device::MdevDevice;
 pub use self::error::TreeError;
+pub use self::function::PciFunction;
 pub use self::parent::{MdevType, Parent};
 
 /// A mock sysfs and `/dev`. It is in memory (`/dev/shm`) where it can be, or where `TMPDIR` says.
@@ -58,7 +64,10 @@ struct State {
     /// The directory of each parent.
     parents: BTreeMap<String, PathBuf>,
     devices: BTreeMap<String, Placed>,
+    functions: BTreeMap<String, PlacedFunction>,
     groups: Numbers,
+    /// Of each group, how many members are offered through VFIO.
+    group_nodes: Numbers,
     vfio_devs: Numbers,
 }
 

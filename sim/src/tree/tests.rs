@@ -201,3 +201,110 @@ fn anything_can_be_put_in_by_hand() {
     tree.remove("bus/mdev").unwrap();
     assert!(tree.host().sysfs_dir("bus/mdev/devices").unwrap().is_none());
 }
+
+fn server() -> Tree {
+    let tree = Tree::without_mdev_bus().unwrap();
+    let bridge = PciFunction::new("0000:3a:00.0", 0x8086, 0x2030).class(0x06_0400).numa_node(1);
+    tree.add_function(&bridge.kernel_driver("pcieport")).unwrap();
+    let adapter = PciFunction::new("0000:3b:00.0", 0x15b3, 0x101d)
+        .class(0x02_0000)
+        .revision(0x10)
+        .subsystem(0x15b3, 0x0043)
+        .numa_node(1)
+        .behind("0000:3a:00.0");
+    tree.add_function(&adapter.virtual_functions(8).kernel_driver("mlx5_core")).unwrap();
+    for (number, driver) in [(2, "mlx5_vfio_pci"), (3, "vfio-pci")] {
+        let part = PciFunction::new(format!("0000:3b:00.{number}"), 0x15b3, 0x101e);
+        let part = part.class(0x02_0000).virtual_of("0000:3b:00.0").vfio_driver(driver);
+        tree.add_function(&part.with_cdev(510, number)).unwrap();
+    }
+    tree
+}
+
+#[test]
+fn pci_functions_are_laid_out_as_by_the_kernel() {
+    let tree = server();
+    let found = listing(&tree);
+    let adapter = "devices/pci0000:3a/0000:3a:00.0/0000:3b:00.0";
+    let part = "devices/pci0000:3a/0000:3a:00.0/0000:3b:00.2";
+    let uevent = "DRIVER=mlx5_core\nPCI_CLASS=20000\nPCI_ID=15B3:101D\nPCI_SUBSYS_ID=15B3:0043\n\
+                  PCI_SLOT_NAME=0000:3b:00.0\n\
+                  MODALIAS=pci:v000015B3d0000101Dsv000015B3sd00000043bc02sc00i00\n";
+    for expected in [
+        "bus/pci/devices/0000:3a:00.0 -> ../../../devices/pci0000:3a/0000:3a:00.0".to_owned(),
+        format!("bus/pci/devices/0000:3b:00.0 -> ../../../{adapter}"),
+        format!("bus/pci/drivers/mlx5_core/0000:3b:00.0 -> ../../../../{adapter}"),
+        "bus/pci/drivers/mlx5_core/unbind: write-only".to_owned(),
+        "bus/pci/drivers_probe: write-only".to_owned(),
+        format!("{adapter}/class: \"0x020000\\n\""),
+        format!("{adapter}/device: \"0x101d\\n\""),
+        format!("{adapter}/driver -> ../../../../bus/pci/drivers/mlx5_core"),
+        format!("{adapter}/driver_override: \"(null)\\n\""),
+        format!("{adapter}/iommu_group -> ../../../../kernel/iommu_groups/1"),
+        format!("{adapter}/numa_node: \"1\\n\""),
+        format!("{adapter}/revision: \"0x10\\n\""),
+        format!("{adapter}/sriov_numvfs: \"2\\n\""),
+        format!("{adapter}/sriov_totalvfs: \"8\\n\""),
+        format!("{adapter}/subsystem -> ../../../../bus/pci"),
+        format!("{adapter}/subsystem_device: \"0x0043\\n\""),
+        format!("{adapter}/uevent: {uevent:?}"),
+        format!("{adapter}/virtfn1 -> ../0000:3b:00.3"),
+        format!("{part}/numa_node: \"-1\\n\""),
+        format!("{part}/physfn -> ../0000:3b:00.0"),
+        format!("{part}/vfio-dev/vfio0/dev: \"510:2\\n\""),
+        "class/vfio/2 -> ../../devices/virtual/vfio/2".to_owned(),
+        "kernel/iommu_groups/1/type: \"DMA-FQ\\n\"".to_owned(),
+    ] {
+        assert!(found.contains(&expected), "{expected} is not in {found:#?}");
+    }
+    assert!(!found.iter().any(|line| line.starts_with("class/vfio/1 ")), "not VFIO's");
+    assert!(tree.dev().join("vfio/devices/vfio0").is_file());
+}
+
+#[test]
+fn functions_change_their_driver_and_leave_nothing() {
+    let tree = server();
+    let entry = |name: &str| tree.sysfs().join("bus/pci/devices/0000:3b:00.2").join(name);
+    tree.bind_function("0000:3b:00.2", "mlx5_core").unwrap();
+    assert!(fs::read_link(entry("driver")).unwrap().ends_with("mlx5_core"));
+    assert!(!entry("vfio-dev").exists() && !tree.dev().join("vfio/2").exists());
+    tree.unbind_function("0000:3b:00.2").unwrap();
+    assert!(fs::read_to_string(entry("uevent")).unwrap().starts_with("PCI_CLASS="));
+    tree.bind_function_to_vfio("0000:3b:00.2", "vfio-pci").unwrap();
+    assert!(entry("vfio-dev/vfio0").exists() && tree.dev().join("vfio/2").exists());
+
+    tree.remove_function("0000:3b:00.2").unwrap();
+    let physical = tree.sysfs().join("bus/pci/devices/0000:3b:00.0");
+    assert_eq!(fs::read_to_string(physical.join("sriov_numvfs")).unwrap(), "1\n");
+    for address in ["0000:3b:00.3", "0000:3b:00.0", "0000:3a:00.0"] {
+        tree.remove_function(address).unwrap();
+        assert_eq!(errno(tree.remove_function(address)), MISSING);
+        assert_eq!(errno(tree.bind_function(address, "vfio-pci")), MISSING);
+    }
+    let left = listing(&tree);
+    assert!(!left.iter().any(|line| line.contains("0000:3")), "{left:#?}");
+    assert!(fs::read_dir(tree.sysfs().join("kernel/iommu_groups")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_function_without_its_bridge_and_one_that_is_there_are_errors() {
+    let tree = server();
+    let exists = Some(Errno::EXIST.raw_os_error());
+    let function = PciFunction::new("0000:3b:00.0", 1, 2);
+    assert_eq!(errno(tree.add_function(&function)), exists);
+    for lost in [function.clone().behind("0000:00:00.0"), function.virtual_of("0000:00:00.0")] {
+        assert_eq!(errno(tree.add_function(&lost)), MISSING);
+    }
+    assert!(!listing(&tree).iter().any(|line| line.contains("pci0000:3b")));
+}
+
+#[test]
+fn constants_share_their_bytes_until_one_is_written() {
+    let tree = server();
+    let attribute = |address: &str, name| format!("bus/pci/devices/{address}/{name}");
+    let read = |path: String| fs::read_to_string(tree.sysfs().join(path)).unwrap();
+    tree.write(attribute("0000:3b:00.2", "vendor"), "0x0000\n").unwrap();
+    assert_eq!(read(attribute("0000:3b:00.2", "vendor")), "0x0000\n");
+    assert_eq!(read(attribute("0000:3b:00.3", "vendor")), "0x15b3\n");
+    assert_eq!(read(attribute("0000:3b:00.0", "subsystem_vendor")), "0x15b3\n");
+}

@@ -64,7 +64,7 @@ impl<B: BusType> Bus<B> {
             Err(error) => return Err(Outcome::Failed(error.into())),
         };
         if !candidates.ask_device {
-            return offer(address, info, &device, None, &candidates);
+            return offer(address, info, &device, B::pci_ids(info), &candidates);
         }
         let pci_ids = match read_ids(address, &device) {
             Ok(pci_ids) => pci_ids,
@@ -94,11 +94,19 @@ fn offer<B: BusType>(
     pci_ids: Option<PciIds>,
     candidates: &Candidates<'_, B>,
 ) -> Result<Option<Slot>, Outcome> {
+    if candidates.drivers.is_empty() {
+        return Ok(None);
+    }
+    let enabled = B::enable(info, device).map_err(|source| {
+        Outcome::Failed(BindError::Enable { device: address.to_string(), source })
+    })?;
     for candidate in &candidates.drivers {
         let offered = ProbeDevice { info: info.clone(), device: device.clone(), pci_ids };
         let driver = candidate.driver.name();
         match candidate.driver.probe(offered, candidate.id) {
-            Ok(bound) => return Ok(Some(Slot::new(driver, bound, device.clone()))),
+            Ok(bound) => {
+                return Ok(Some(Slot::new(driver, bound, Box::new(enabled), device.clone())));
+            }
             Err(ProbeError::Declined(reason)) => {
                 tracing::debug!(device = %address, driver, reason, "declined");
             }

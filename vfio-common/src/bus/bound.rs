@@ -1,6 +1,6 @@
 //! The devices that are bound, and the references that applications hold to them.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -27,9 +27,10 @@ struct Use {
 }
 
 /// A driver and its device, which is open as long as it is bound, whatever the driver keeps of it.
-/// The driver comes first, so that it is dropped first.
+/// They drop in this order: the driver, what the bus did for it, the device.
 struct Bound {
     driver: Box<dyn BoundDriver>,
+    _enabled: Box<dyn Any + Send + Sync>,
     _device: Device,
 }
 
@@ -60,10 +61,12 @@ impl Slot {
     pub(super) fn new(
         driver_name: &'static str,
         driver: Box<dyn BoundDriver>,
+        enabled: Box<dyn Any + Send + Sync>,
         device: Device,
     ) -> Self {
         let type_id = driver.as_any().type_id();
-        let bound = Some(Arc::new(Bound { driver, _device: device }));
+        let bound = Bound { driver, _enabled: enabled, _device: device };
+        let bound = Some(Arc::new(bound));
         let use_of = Mutex::new(Use { bound, users: 0 });
         Self { driver_name, type_id, use_of, unused: Condvar::new() }
     }

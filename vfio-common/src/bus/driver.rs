@@ -24,8 +24,8 @@ impl<B: BusType> ProbeDevice<B> {
         &self.info
     }
 
-    /// Its PCI ids, if matching needed them; a driver that wants them anyway reads
-    /// [`Device::pci_config`].
+    /// Its PCI ids, if sysfs tells them or matching needed them; a driver that wants them anyway
+    /// reads [`Device::pci_config`].
     #[must_use]
     pub fn pci_ids(&self) -> Option<PciIds> {
         self.pci_ids

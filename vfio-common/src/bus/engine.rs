@@ -137,7 +137,8 @@ impl<B: BusType> Bus<B> {
     }
 
     /// Looks which devices there are. Opens none of them, and reads nothing of those it knows.
-    /// A device that is bound and gone is unbound. One bad entry is a row in the report.
+    /// A device that is bound and gone, or cannot be opened any more, is unbound. One bad entry is a row
+    /// in the report.
     ///
     /// # Errors
     /// [`SysfsError`] when sysfs or the bus's directory cannot be read; then nothing has changed.
@@ -160,8 +161,8 @@ impl<B: BusType> Bus<B> {
         self.known().devices.values().map(|known| known.info.clone()).collect()
     }
 
-    /// Reads one device without a scan of the bus. If it is gone, or another one under its address, and
-    /// was bound, it is unbound; a later scan does not report it again.
+    /// Reads one device without a scan of the bus. If it is gone, another one under its address, or
+    /// cannot be opened any more, and was bound, it is unbound; a later scan does not report it again.
     ///
     /// # Errors
     /// [`PlugError::NoDevice`] when it is not there, [`PlugError::Sysfs`] when it cannot be read.
@@ -172,7 +173,8 @@ impl<B: BusType> Bus<B> {
         let found = known.plug(&self.host, address)?;
         let is_same = before == inode(&known);
         drop(known);
-        if !is_same {
+        let is_usable = found.as_ref().is_some_and(|info| B::fault(info).is_none());
+        if !(is_same && is_usable) {
             self.bound.unbind(address, UnbindReason::Removed);
         }
         found.ok_or_else(|| PlugError::NoDevice {
@@ -187,7 +189,11 @@ impl<B: BusType> Bus<B> {
     /// [`PlugError`]; then nothing stays open.
     pub fn open(&self, address: &B::Address) -> Result<Device, PlugError> {
         let info = self.find(address)?;
-        if let Some(Fault::Unsettled(fault) | Fault::Unusable(fault)) = B::fault(&info) {
+        if let Some(fault) = B::fault(&info) {
+            let fault = match fault {
+                Fault::Unsettled(fault) => fault.into(),
+                Fault::Unusable(fault) => fault,
+            };
             return Err(Unusable { device: address.to_string(), fault }.into());
         }
         Ok(self.opener.open(&B::target(&info))?)

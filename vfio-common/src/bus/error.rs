@@ -1,6 +1,8 @@
 //! Why a device is not bound.
 
-use super::ProbeError;
+use std::borrow::Cow;
+
+use super::{EnableError, ProbeError};
 use crate::pci_config::ConfigError;
 use crate::route::OpenError;
 use crate::sysfs::SysfsError;
@@ -12,7 +14,7 @@ pub struct Unusable {
     /// The device's address.
     pub device: String,
     /// What is wrong and what to do.
-    pub fault: &'static str,
+    pub fault: Cow<'static, str>,
 }
 
 /// A device that a driver wants could not be bound. It is closed again.
@@ -32,6 +34,14 @@ pub enum BindError {
         device: String,
         /// What went wrong.
         source: ConfigError,
+    },
+    /// The bus could not make it ready for a driver.
+    #[error("cannot make {device} ready for a driver")]
+    Enable {
+        /// The device's address.
+        device: String,
+        /// What went wrong.
+        source: EnableError,
     },
     /// The driver refused it.
     #[error("driver {driver} failed to probe {device}")]

@@ -9,6 +9,7 @@
 //! match     identity -> candidate drivers                   no open needed
 //! open      candidate -> Device                             Bus::open, Bus::probe
 //! ask       PCI ids from configuration space                only if a candidate wants them
+//! enable    what the bus has to do before a driver          undone after the driver
 //! probe     most specific candidate first -> bound
 //! unbind    Bus::unbind, a scan that misses the device, or the drop of the bus
 //! ```
@@ -29,7 +30,7 @@ mod report;
 mod scan;
 
 pub use bound::DriverRef;
-pub use bus_type::{BusType, DeviceIds, Fault, Match, Specificity};
+pub use bus_type::{BusType, DeviceIds, EnableError, Fault, Match, Specificity};
 pub use driver::{ProbeDevice, ProbeError, SelfTest, SelfTestError, UnbindReason};
 pub use engine::{Builder, Bus};
 pub use error::{BindError, PlugError, Unusable};

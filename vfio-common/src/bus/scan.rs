@@ -16,7 +16,8 @@ pub struct ScanReport<B: BusType> {
     pub added: Vec<B::Address>,
     /// Devices that are gone.
     pub removed: Vec<B::Address>,
-    /// Devices that were removed and created again under the same address, or that were incomplete.
+    /// Devices that were removed and created again under the same address, that were incomplete, and
+    /// those that can be opened now and could not before, or the other way round.
     pub changed: Vec<B::Address>,
     /// Devices whose entries could not be read. They are not known to the bus.
     pub failed: Vec<(B::Address, SysfsError)>,
@@ -47,8 +48,8 @@ impl<B: BusType> Default for Known<B> {
 }
 
 impl<B: BusType> Known<B> {
-    /// Compares what is known with what sysfs shows. One listing; nothing is read of a device that is
-    /// known and was complete.
+    /// Compares what is known with what sysfs shows. One listing, and of a device that is known only
+    /// what [`BusType::is_current`] looks at.
     pub(super) fn scan(&mut self, host: &Host) -> Result<ScanReport<B>, SysfsError> {
         let mut report = ScanReport {
             bus_present: false,
@@ -76,18 +77,25 @@ impl<B: BusType> Known<B> {
                     continue;
                 };
                 let known = before.remove(&address);
-                if let Some(known) = known.as_ref().filter(|known| known.is_settled(entry.inode)) {
-                    let known = KnownDevice { info: known.info.clone(), inode: known.inode };
-                    self.devices.insert(address, known);
-                    continue;
-                }
+                let known = match known {
+                    Some(known)
+                        if known.inode == entry.inode
+                            && B::is_current(&mut scanner, &dir, &address, &known.info) =>
+                    {
+                        self.devices.insert(address, known);
+                        continue;
+                    }
+                    known => known,
+                };
                 match B::identify(&mut scanner, &dir, &address) {
                     Ok(Some(info)) => {
                         let list = match &known {
                             None => Some(&mut report.added),
-                            // The same device, still incomplete.
+                            // The same device, as usable or unusable as it was.
                             Some(known)
-                                if known.inode == entry.inode && B::fault(&info).is_some() =>
+                                if known.inode == entry.inode
+                                    && B::fault(&known.info).is_some()
+                                        == B::fault(&info).is_some() =>
                             {
                                 None
                             }
@@ -142,12 +150,6 @@ fn identify_one<B: BusType>(
     let Some(inode) = dir.inode(Path::new(&name))? else { return Ok(None) };
     let info = B::identify(&mut B::Scanner::default(), dir, address)?;
     Ok(info.map(|info| (info, inode)))
-}
-
-impl<B: BusType> KnownDevice<B> {
-    fn is_settled(&self, inode: u64) -> bool {
-        self.inode == inode && B::fault(&self.info).is_none()
-    }
 }
 
 impl<B: BusType> ScanReport<B> {

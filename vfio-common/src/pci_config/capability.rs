@@ -15,6 +15,8 @@ const FIRST_CAPABILITY: u8 = 0x40;
 const MOST_CAPABILITIES: usize = (0x100 - 0x40) / 4;
 const BARS: u32 = 6;
 const MSIX_ENTRY_LENGTH: u64 = 16;
+/// Vectors whose pending bits share 8 bytes.
+const PENDING_BITS: u64 = 64;
 
 /// A capability in the first 256 bytes of configuration space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,8 @@ pub struct Capability {
 impl Capability {
     /// A vendor's own capability.
     pub const VENDOR_SPECIFIC: u8 = 0x09;
+    /// MSI.
+    pub const MSI: u8 = 0x05;
     /// MSI-X.
     pub const MSIX: u8 = 0x11;
 }
@@ -41,6 +45,23 @@ pub struct MsixTable {
     pub bar: u32,
     /// Where the table starts in it, in bytes.
     pub offset: u64,
+    /// The region (BAR) that holds the pending bits.
+    pub pending_bar: u32,
+    /// Where the pending bits start in it, in bytes.
+    pub pending_offset: u64,
+}
+
+impl MsixTable {
+    /// The bytes of BAR `index` that belong to MSI-X.
+    fn in_bar(&self, index: u32) -> Vec<Range<u64>> {
+        let vectors = u64::from(self.vectors);
+        let table = vectors.saturating_mul(MSIX_ENTRY_LENGTH);
+        let pending = vectors.div_ceil(PENDING_BITS).saturating_mul(PENDING_BITS / 8);
+        let places =
+            [(self.bar, self.offset, table), (self.pending_bar, self.pending_offset, pending)];
+        let here = places.into_iter().filter(|(bar, ..)| *bar == index);
+        here.map(|(_, start, length)| start..start.saturating_add(length)).collect()
+    }
 }
 
 impl PciConfig {
@@ -108,37 +129,34 @@ impl PciConfig {
         let Some(msix) = self.capability(Capability::MSIX)? else { return Ok(None) };
         let control = self.region().read16(msix.offset.saturating_add(2))?;
         let table = self.region().read32(msix.offset.saturating_add(4))?;
+        let pending = self.region().read32(msix.offset.saturating_add(8))?;
         Ok(Some(MsixTable {
             vectors: (control & 0x7ff).saturating_add(1),
             bar: table & 0x7,
             offset: u64::from(table & !0x7),
+            pending_bar: pending & 0x7,
+            pending_offset: u64::from(pending & !0x7),
         }))
     }
 }
 
-/// The bytes of a region that must not be mapped because they hold the MSI-X table. Asks the device
-/// only where the answer matters: a BAR that can be mapped, about which the kernel said neither that
-/// the table may be mapped nor which areas may.
-pub(crate) fn trapped_range(device: &Device, info: &RegionInfo) -> Option<Range<u64>> {
+/// The bytes of a region that must not be mapped because they hold the MSI-X table or its pending bits.
+/// Asks the device only where the answer matters: a BAR that can be mapped, about which the kernel said
+/// neither that the table may be mapped nor which areas may.
+pub(crate) fn holes(device: &Device, info: &RegionInfo) -> Vec<Range<u64>> {
     let matters = info.index < BARS
         && info.flags.contains(RegionFlags::MMAP)
         && info.sparse.is_none()
         && !info.msix_mappable;
-    if !matters {
-        return None;
-    }
-    match PciConfig::unshared(device)?.msix() {
-        Ok(Some(table)) if table.bar == info.index => {
-            let length = u64::from(table.vectors).saturating_mul(MSIX_ENTRY_LENGTH);
-            Some(table.offset..table.offset.saturating_add(length))
-        }
-        Ok(_) => None,
+    let config = if matters { PciConfig::unshared(device) } else { None };
+    match config.map_or(Ok(None), |config| config.msix()) {
+        Ok(msix) => msix.map_or_else(Vec::new, |msix| msix.in_bar(info.index)),
         Err(error) => {
             tracing::debug!(
                 device = device.name(), %error, "cannot tell where the MSI-X table is: no region is \
                  kept from being mapped for it"
             );
-            None
+            Vec::new()
         }
     }
 }

@@ -12,6 +12,10 @@ pub const REGION_INDEX: u32 = 7;
 const VENDOR_ID: u64 = 0x00;
 const DEVICE_ID: u64 = 0x02;
 const COMMAND: u64 = 0x04;
+const BARS: u64 = 0x10;
+const BAR_IS_IO: u32 = 1 << 0;
+const BAR_TYPE: u32 = 0x6;
+const BAR_64_BITS: u32 = 0x4;
 const REVISION_AND_CLASS: u64 = 0x08;
 const HEADER_TYPE: u64 = 0x0e;
 const SUBSYSTEM_VENDOR_ID: u64 = 0x2c;
@@ -102,6 +106,29 @@ impl PciConfig {
             class: revision_and_class >> 8,
             revision,
         })
+    }
+
+    /// Whether a BAR of the function is in I/O space, which answers only with [`Command::IO`].
+    ///
+    /// # Errors
+    /// [`ConfigError::Region`] when an access fails.
+    pub fn has_io_bar(&self) -> Result<bool, ConfigError> {
+        // Bridges have two, and other things behind them.
+        let bars = match self.region.read8(HEADER_TYPE)? & 0x7f {
+            0 => 6,
+            1 => 2,
+            _ => 0,
+        };
+        let mut index = 0;
+        while index < bars {
+            let bar = self.region.read32(BARS + index * 4)?;
+            if bar & BAR_IS_IO != 0 {
+                return Ok(true);
+            }
+            // The next dword holds the upper half of a 64-bit address.
+            index += if bar & BAR_TYPE == BAR_64_BITS { 2 } else { 1 };
+        }
+        Ok(false)
     }
 
     /// The command register.

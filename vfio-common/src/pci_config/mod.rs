@@ -7,9 +7,11 @@
 mod capability;
 mod config;
 mod ids;
+mod matching;
 
 pub use capability::{Capability, MsixTable};
 pub use config::{Command, ConfigError, PciConfig, REGION_INDEX};
 pub use ids::PciIds;
+pub use matching::PciMatch;
 
-pub(crate) use capability::trapped_range;
+pub(crate) use capability::holes;

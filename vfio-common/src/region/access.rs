@@ -57,7 +57,7 @@ impl RegionState {
     /// Maps what can be mapped of the region that `info` describes.
     pub(crate) fn map(device: &Device, info: RegionInfo) -> Self {
         let page = page_size();
-        let planned = plan(&info, pci_config::trapped_range(device, &info), page);
+        let planned = plan(&info, &pci_config::holes(device, &info), page);
         let mut unmapped: Vec<_> =
             planned.refused.into_iter().map(|(area, why)| (area, io::Error::other(why))).collect();
         let protection = if info.flags.contains(RegionFlags::WRITE) {

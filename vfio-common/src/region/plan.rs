@@ -37,9 +37,10 @@ pub enum Refusal {
     /// The region says that it can be neither read nor written, or only written.
     #[error("the region cannot be read")]
     NotReadable,
-    /// The pages hold the MSI-X table, and the kernel does not say that they may be mapped.
-    #[error("the pages hold the MSI-X table")]
-    MsixTable,
+    /// The pages hold the MSI-X table or its pending bits, and the kernel does not say that they may be
+    /// mapped.
+    #[error("the pages hold the MSI-X table or its pending bits")]
+    Msix,
 }
 
 /// Plans the mapping of a region, on a host with pages of `page` bytes (a power of two).
@@ -47,8 +48,9 @@ pub enum Refusal {
 /// - No [`RegionFlags::MMAP`]: nothing is mapped.
 /// - A list of sparse areas: these and no others, also when the list is empty. Areas are checked
 ///   against the region, the pages and each other, sorted, and merged where they touch.
-/// - No such list: the whole region, but for the pages in `trapped`, bytes from the region's start
-///   (the MSI-X table of a device whose kernel does not say that it may be mapped).
+/// - No such list: the whole region, but for the pages that `holes` touch, bytes from the region's start
+///   (the MSI-X table of a device and its pending bits). Holes may overlap and reach out of the region;
+///   [`RegionInfo::msix_mappable`] fills them.
 ///
 /// A region that ends within a page is mapped up to its end. The kernel may round the end of an
 /// area up to a page; what lies behind the region's end is cut off.
@@ -63,12 +65,12 @@ pub enum Refusal {
 ///     Area { offset: 0x1000, size: 0x3000 },
 ///     Area { offset: 0x7800, size: 0x1000 },
 /// ]);
-/// let plan = plan(&info, None, 0x1000);
+/// let plan = plan(&info, &[], 0x1000);
 /// assert_eq!(plan.areas, [Area { offset: 0x1000, size: 0x4000 }]);
 /// assert_eq!(plan.refused.len(), 1);
 /// ```
 #[must_use]
-pub fn plan(info: &RegionInfo, trapped: Option<Range<u64>>, page: u64) -> MappingPlan {
+pub fn plan(info: &RegionInfo, holes: &[Range<u64>], page: u64) -> MappingPlan {
     let page = page.max(1);
     if !info.flags.contains(RegionFlags::MMAP) || info.size == 0 {
         return MappingPlan::default();
@@ -88,25 +90,35 @@ pub fn plan(info: &RegionInfo, trapped: Option<Range<u64>>, page: u64) -> Mappin
     if !info.offset.is_multiple_of(page) {
         return refuse_all(Refusal::RegionMisaligned);
     }
-    match (&info.sparse, trapped) {
-        (None, Some(trapped)) if !info.msix_mappable => around(whole, &trapped, page),
-        (None, _) => MappingPlan { areas: vec![whole], refused: Vec::new() },
-        (Some(areas), _) => from_areas(areas, info.size, page),
+    match &info.sparse {
+        Some(areas) => from_areas(areas, info.size, page),
+        None if info.msix_mappable => around(whole, &[], page),
+        None => around(whole, holes, page),
     }
 }
 
-/// The whole region but for the pages that `trapped` touches.
-fn around(whole: Area, trapped: &Range<u64>, page: u64) -> MappingPlan {
-    let first = (trapped.start - trapped.start % page).min(whole.size);
-    let last = trapped.end.checked_next_multiple_of(page).unwrap_or(whole.size).min(whole.size);
-    if trapped.is_empty() || first >= last {
-        return MappingPlan { areas: vec![whole], refused: Vec::new() };
+/// The whole region but for the pages that `holes` touch.
+fn around(whole: Area, holes: &[Range<u64>], page: u64) -> MappingPlan {
+    let pages_of = |hole: &Range<u64>| {
+        let last = hole.end.checked_next_multiple_of(page).unwrap_or(whole.size);
+        hole.start - hole.start % page..last.min(whole.size)
+    };
+    let mut holes: Vec<_> = holes.iter().filter(|hole| !hole.is_empty()).map(pages_of).collect();
+    holes.sort_unstable_by_key(|hole| hole.start);
+    let (mut areas, mut refused) = (Vec::new(), Vec::new());
+    let mut reached = 0;
+    for hole in holes {
+        let start = hole.start.max(reached);
+        if start < hole.end {
+            areas.push(Area::of(reached..start));
+            refused.push(Area::of(start..hole.end));
+            reached = hole.end;
+        }
     }
-    let areas = [0..first, last..whole.size].map(Area::of);
-    MappingPlan {
-        areas: areas.into_iter().filter(|area| area.size > 0).collect(),
-        refused: vec![(Area::of(first..last), Refusal::MsixTable)],
-    }
+    areas.push(Area::of(reached..whole.size));
+    areas.retain(|area| area.size > 0);
+    let refused = merge(refused).into_iter().map(|area| (area, Refusal::Msix)).collect();
+    MappingPlan { areas, refused }
 }
 
 fn from_areas(offered: &[Area], size: u64, page: u64) -> MappingPlan {

@@ -158,21 +158,30 @@ fn a_space_of_255_bytes_has_the_capability_in_its_last_three() {
     );
 }
 
-/// A space with an MSI-X capability: the control word, and where the table is.
-fn with_msix(control: u16, table: u32) -> Vec<u8> {
-    let words = [&[0x11, 0][..], &control.to_le_bytes(), &table.to_le_bytes()].concat();
+/// A space with an MSI-X capability: the control word, where the table is, and where the pending bits
+/// are.
+fn with_pending(control: u16, table: u32, pending: u32) -> Vec<u8> {
+    let words = [table, pending].map(u32::to_le_bytes).concat();
+    let words = [&[0x11, 0][..], &control.to_le_bytes(), &words].concat();
     space(256, &[(0x34, &[0x60]), (0x60, &words)])
+}
+
+/// The pending bits are in no BAR.
+fn with_msix(control: u16, table: u32) -> Vec<u8> {
+    with_pending(control, table, 7)
 }
 
 #[test]
 fn the_msix_table_is_where_its_capability_says() {
     let cases = [
-        (0x0000, 0x0000_2000, MsixTable { vectors: 1, bar: 0, offset: 0x2000 }),
-        (0xc7ff, 0xffff_fffc, MsixTable { vectors: 2048, bar: 4, offset: 0xffff_fff8 }),
-        (0xf81f, 0x0000_0007, MsixTable { vectors: 32, bar: 7, offset: 0 }),
+        (0x0000, 0x0000_2000, 0x0000_3001, (1, 0, 0x2000, 1, 0x3000)),
+        (0xc7ff, 0xffff_fffc, 0xffff_ffff, (2048, 4, 0xffff_fff8, 7, 0xffff_fff8)),
+        (0xf81f, 0x0000_0007, 0x0000_0000, (32, 7, 0, 0, 0)),
     ];
-    for (control, table, expected) in cases {
-        let (_setup, config) = config("msix", &with_msix(control, table));
+    for (control, table, pending, expected) in cases {
+        let (vectors, bar, offset, pending_bar, pending_offset) = expected;
+        let expected = MsixTable { vectors, bar, offset, pending_bar, pending_offset };
+        let (_setup, config) = config("msix", &with_pending(control, table, pending));
         assert_eq!(config.msix().unwrap(), Some(expected));
     }
     let (_setup, config) = config("no msix", &space(256, &[(0x34, &[0x40]), (0x40, &[5, 0])]));
@@ -208,6 +217,12 @@ fn the_pages_of_the_msix_table_are_not_mapped_unless_the_kernel_says_so() {
     assert_eq!(mapped(1, nothing, &config), [area(0, 4)], "the table is in another BAR");
     let no_bar = with_msix(16, table | 6);
     assert_eq!(mapped(6, nothing, &no_bar), [area(0, 4)], "not a BAR");
+    let with_bits =
+        |page: u64| with_pending(64, table | 2, u32::try_from(pages(page)).unwrap() | 2);
+    assert_eq!(mapped(2, nothing, &with_bits(2)), [area(0, 1), area(3, 1)]);
+    assert_eq!(mapped(2, nothing, &with_bits(3)), [area(0, 1), area(2, 1)]);
+    let bits_alone = with_pending(64, table | 1, u32::try_from(pages(3)).unwrap() - 8 | 2);
+    assert_eq!(mapped(2, nothing, &bits_alone), [area(0, 2)], "65 vectors have 16 bytes of bits");
     let over_pages = with_msix(255, table | 2);
     assert_eq!(mapped(2, nothing, &over_pages), [area(0, 1), area(3, 1)]);
     let broken = space(256, &[(0x34, &[0x40]), (0x40, &[9, 0x40])]);
@@ -270,14 +285,16 @@ proptest! {
             }
         }
         if let Ok(Some(table)) = config.msix() {
-            prop_assert!((1..=2048).contains(&table.vectors) && table.bar < 8);
+            prop_assert!((1..=2048).contains(&table.vectors));
+            prop_assert!(table.bar < 8 && table.pending_bar < 8);
+            prop_assert!(table.pending_offset.is_multiple_of(8));
             prop_assert!(table.offset.is_multiple_of(8));
         }
         // A function needs its subsystem's registers, a bridge only those up to the header type.
         let needed = bytes.get(0x0e).map(|kind| if kind & 0x7f == 0 { 0x30 } else { 0x0f });
         prop_assert_eq!(config.ids().is_ok(), needed.is_some_and(|needed| bytes.len() >= needed));
         let calls = setup.calls();
-        prop_assert!(calls.len() <= 2 * (2 + 2 * 48) + 2 + 6);
+        prop_assert!(calls.len() <= 2 * (2 + 2 * 48) + 3 + 6);
         for call in calls {
             let Call::Read(at, width) = call else { panic!("{call:?}") };
             prop_assert!(at >= AT && at - AT + width as u64 <= bytes.len() as u64);

@@ -1,0 +1,70 @@
+//! The command register of a function that is bound.
+
+use vfio_common::device::Device;
+use vfio_common::pci_config::{Command, ConfigError, PciConfig};
+
+/// A function that answers: its command register has what a driver needs. Its drop takes back what was
+/// not set before, and nothing else.
+#[derive(Debug)]
+pub struct Enabled {
+    config: PciConfig,
+    switched_on: Command,
+}
+
+/// The command register of a function could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// An access to configuration space failed.
+    #[error("cannot {step}")]
+    Config {
+        /// What was being done.
+        step: &'static str,
+        /// What went wrong.
+        source: ConfigError,
+    },
+    /// The kernel does not describe the device as a PCI function.
+    #[error("it has no PCI configuration space: its kernel driver does not offer it as PCI device")]
+    NotPci,
+}
+
+impl Enabled {
+    /// Lets a function answer accesses to its BARs and start DMA and message-signalled interrupts.
+    pub(crate) fn new(device: &Device) -> Result<Self, CommandError> {
+        let failed = |step| move |source| CommandError::Config { step, source };
+        let config = device.pci_config().map_err(failed("reach configuration space"))?;
+        let config = config.ok_or(CommandError::NotPci)?;
+        let found = config.command().map_err(failed("read the command register"))?;
+        let mut wanted = Command::MEMORY | Command::BUS_MASTER;
+        // A display adapter without I/O BARs may still answer to the ports of VGA.
+        if config.has_io_bar().map_err(failed("read the BARs"))? {
+            wanted |= Command::IO;
+        }
+        let switched_on = wanted - found;
+        // A write that fails may have reached the device, and is taken back, too.
+        let enabled = Self { config, switched_on };
+        if !switched_on.is_empty() {
+            let step = "switch on memory and bus mastering in the command register";
+            enabled.config.set_command(found | switched_on).map_err(failed(step))?;
+        }
+        Ok(enabled)
+    }
+
+    fn take_back(&self) -> Result<(), ConfigError> {
+        // The driver may have changed other bits.
+        let now = self.config.command()?;
+        self.config.set_command(now - self.switched_on)
+    }
+}
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        if self.switched_on.is_empty() {
+            return;
+        }
+        if let Err(error) = self.take_back() {
+            let switched_on = self.switched_on;
+            tracing::warn!(%error, ?switched_on, "the command register stays as it was set");
+        }
+    }
+}
