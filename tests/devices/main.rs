@@ -14,5 +14,6 @@ mod interrupts;
 mod lifecycle;
 mod migration;
 mod mtty;
+mod pci;
 mod platform;
 mod sparse;

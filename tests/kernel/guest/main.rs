@@ -13,6 +13,7 @@ mod doctor;
 mod life;
 mod machine;
 mod migration;
+mod pci_bus;
 mod pci_interrupts;
 mod program;
 mod refusals;

@@ -26,10 +26,10 @@ const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A PCI device bound to vfio-pci until it is dropped.
-struct Bound(&'static str);
+pub(crate) struct Bound(&'static str);
 
 impl Bound {
-    fn new(address: &'static str) -> Self {
+    pub(crate) fn new(address: &'static str) -> Self {
         let bound = Self(address);
         if bound.path("driver").exists() {
             fs::write(bound.path("driver/unbind"), address).unwrap();
