@@ -74,7 +74,7 @@ pub(crate) enum Command {
         /// if none is named.
         device: Option<Device>,
     },
-    /// The same for PCI functions.
+    /// List, show and probe PCI functions.
     #[command(subcommand)]
     Pci(PciCommand),
     /// Read registers.
