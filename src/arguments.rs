@@ -1,12 +1,16 @@
 //! What the program is asked to do.
 
+mod pci;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mdev_bus::Address;
 
-/// Lists, inspects and probes mediated devices (mdev) through Linux VFIO.
+pub(crate) use self::pci::PciCommand;
+
+/// Lists, inspects and probes mediated devices (mdev) and PCI functions through Linux VFIO.
 ///
 /// Exit status: 0 when all went well, 1 when something failed, 2 when the arguments are wrong.
 #[derive(Debug, Parser)]
@@ -70,6 +74,9 @@ pub(crate) enum Command {
         /// if none is named.
         device: Option<Device>,
     },
+    /// List, show and probe PCI functions.
+    #[command(subcommand)]
+    Pci(PciCommand),
     /// Read registers.
     Peek(Peek),
     /// Write a register.
@@ -90,7 +97,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What can be diagnosed.
+/// A device of either bus.
 #[derive(Debug, Clone)]
 pub(crate) enum Device {
     Mdev(Address),
@@ -129,8 +136,8 @@ pub(crate) struct Poke {
 /// A register.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
-    /// The device.
-    pub(crate) uuid: Address,
+    /// A mediated device, or the address of a PCI function.
+    pub(crate) device: Device,
     /// The region's index.
     #[arg(value_parser = small_number)]
     pub(crate) region: u32,

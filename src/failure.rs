@@ -20,6 +20,12 @@ pub(crate) enum Failure {
         path.display()
     )]
     NoBus { path: PathBuf },
+    #[error(
+        "there is no PCI bus at {}: this machine has none, or its kernel is built without it; try the \
+         software devices with --sim",
+        path.display()
+    )]
+    NoPciBus { path: PathBuf },
     #[error("{value:#x} does not fit in {width} bytes: give a larger --width")]
     ValueTooWide { value: u64, width: usize },
     #[error("cannot make the software devices")]
@@ -32,6 +38,8 @@ pub(crate) enum Failure {
     Sysfs(#[from] SysfsError),
     #[error("{0}: see `mdevbus list` for those there are")]
     NoDevice(PlugError),
+    #[error("{0}: see `mdevbus pci list` for those there are")]
+    NoFunction(PlugError),
     #[error(transparent)]
     Plug(PlugError),
     #[error(transparent)]
@@ -52,7 +60,7 @@ pub(crate) enum Failure {
     Migration(#[from] MigrationError),
     #[error(transparent)]
     StateFile(#[from] StateFileError),
-    #[error("{0}: see `mdevbus show` for the regions there are")]
+    #[error("{0}: see `mdevbus show` or `mdevbus pci show` for the regions there are")]
     NoSuchPlace(RegionError),
     #[error("{0} (--via trapped)")]
     NotMapped(RegionError),

@@ -1,8 +1,9 @@
-//! The command line program: lists, inspects and probes mediated devices.
+//! The command line program: lists, inspects and probes mediated devices and PCI functions.
 
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bus;
 mod commands;
 mod failure;
 mod migratable;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use mdev_bus::Bus;
+use mdev_bus::{Bus, Mdev};
+use pci_bus::Pci;
+use vfio_common::bus::BusType as _;
+use vfio_common::device::Device;
 use vfio_common::diagnosis::Examination;
 use vfio_common::route::{Opener, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
-use crate::arguments::{Arguments, Route};
+use crate::arguments::{self, Arguments, Route};
+use crate::bus::Shown as _;
 use crate::failure::Failure;
 
 /// This machine, another root, or software devices, which live as long as this value.
@@ -60,6 +64,28 @@ impl Session {
     pub(crate) fn bus_without_check(&self) -> Result<Bus, Failure> {
         let builder = Bus::builder().host(self.host.clone()).opener(self.opener.clone());
         Ok(builder.build()?)
+    }
+
+    /// The PCI bus of this machine, if it has one.
+    pub(crate) fn pci_bus(&self) -> Result<pci_bus::Bus, Failure> {
+        if self.host.sysfs_dir(Pci::DEVICES)?.is_none() {
+            return Err(Failure::NoPciBus { path: self.host.sysfs_root().join("bus/pci") });
+        }
+        self.pci_bus_without_check()
+    }
+
+    /// For subcommands that need drivers and no functions.
+    pub(crate) fn pci_bus_without_check(&self) -> Result<pci_bus::Bus, Failure> {
+        let builder = pci_bus::Bus::builder().host(self.host.clone()).opener(self.opener.clone());
+        Ok(builder.build()?)
+    }
+
+    /// Opens a device of either bus.
+    pub(crate) fn open(&self, device: &arguments::Device) -> Result<Device, Failure> {
+        match device {
+            arguments::Device::Mdev(uuid) => self.bus()?.open(uuid).map_err(Mdev::failure),
+            arguments::Device::Pci(address) => self.pci_bus()?.open(address).map_err(Pci::failure),
+        }
     }
 
     /// A machine without the bus is an error to somebody who asks for its devices.

@@ -90,7 +90,7 @@ impl PciInfo {
         })
     }
 
-    /// Some 15 system calls.
+    /// 16 system calls, or one less without a kernel driver.
     pub(crate) fn read(
         reach: &mut Reach,
         devices: &Dir,

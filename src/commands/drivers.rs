@@ -1,6 +1,7 @@
 //! `mdevbus drivers`: what is registered.
 
 use serde::Serialize;
+use vfio_common::bus::{BusType, Registry};
 
 use crate::failure::Failure;
 use crate::report::Report;
@@ -15,16 +16,9 @@ struct Row {
 }
 
 pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
-    let bus = session.bus_without_check()?;
-    let rows: Vec<Row> = bus
-        .registry()
-        .drivers()
-        .map(|driver| Row {
-            name: driver.name(),
-            bus: "mdev",
-            ids: driver.ids().map(ToString::to_string).collect(),
-        })
-        .collect();
+    let (mdev, pci) = (session.bus_without_check()?, session.pci_bus_without_check()?);
+    let mut rows: Vec<Row> = on("mdev", mdev.registry()).chain(on("pci", pci.registry())).collect();
+    rows.sort_by_key(|row| (row.name, row.bus));
     if session.json {
         return Report::json(&rows);
     }
@@ -33,4 +27,15 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
         table.row([row.name.into(), row.bus.into(), row.ids.join(", ")]);
     }
     Ok(Report::of(table.render()))
+}
+
+fn on<B: BusType<Id: ToString>>(
+    bus: &'static str,
+    registry: &Registry<B>,
+) -> impl Iterator<Item = Row> {
+    registry.drivers().map(move |driver| Row {
+        name: driver.name(),
+        bus,
+        ids: driver.ids().map(ToString::to_string).collect(),
+    })
 }

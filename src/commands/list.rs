@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mdev_bus::{MdevInfo, Parent, Parents, parents};
 use serde::Serialize;
 
+use crate::bus::left_out_of;
 use crate::failure::{Failure, left_out, sentence};
 use crate::report::Report;
 use crate::session::Session;
@@ -29,9 +30,8 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
     let scan = bus.scan()?;
     let Parents { parents, failed, .. } = parents(&session.host)?;
     let mut failures: Vec<_> = failed.iter().map(|error| left_out(error)).collect();
-    failures.extend(
-        scan.failed.iter().map(|(address, error)| format!("{address}: {}", left_out(error))),
-    );
+    let (unread, ignored) = left_out_of(session, &scan);
+    failures.extend(unread);
     let parents: BTreeMap<_, _> =
         parents.iter().map(|parent| (parent.name.as_str(), parent)).collect();
     let mut rows = Vec::new();
@@ -44,13 +44,6 @@ pub(crate) fn run(session: &Session) -> Result<Report, Failure> {
         let parent = parents.get(info.parent.as_str()).copied();
         rows.push(Row { vfio_dev, driver, ..row(&info, parent) });
     }
-    let ignored = scan.ignored.iter().map(|name| {
-        let directory = session.host.sysfs_root().join("bus/mdev/devices");
-        format!(
-            "{name:?} in {} is not a UUID as the kernel writes it: it is left out",
-            directory.display()
-        )
-    });
     let report = if session.json {
         Report::json(&rows)?
     } else if rows.is_empty() {

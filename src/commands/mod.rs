@@ -3,6 +3,7 @@
 mod doctor;
 mod drivers;
 mod list;
+mod pci;
 mod peek;
 mod poke;
 mod probe;
@@ -11,7 +12,7 @@ mod save;
 mod show;
 mod types;
 
-use crate::arguments::Command;
+use crate::arguments::{Command, Device};
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
@@ -22,8 +23,9 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<Report, Failur
         Command::Types => types::run(session),
         Command::Drivers => drivers::run(session),
         Command::Doctor { device } => doctor::run(session, device.as_ref()),
-        Command::Show { uuid } => show::run(session, uuid),
+        Command::Show { uuid } => show::run(session, &Device::Mdev(*uuid)),
         Command::Probe { uuid } => probe::run(session, uuid),
+        Command::Pci(command) => pci::run(command, session),
         Command::Peek(peek) => peek::run(session, peek),
         Command::Poke(poke) => poke::run(session, poke),
         Command::Save { uuid, file } => save::run(session, uuid, file),

@@ -4,13 +4,15 @@ use serde::Serialize;
 use vfio_common::region::{Path, Region, RegionError};
 
 use crate::arguments::{Peek, Place, Via, Width};
+use crate::bus::Name;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
 
 #[derive(Debug, Serialize)]
 struct Peeked {
-    uuid: String,
+    #[serde(flatten)]
+    name: Name,
     region: u32,
     offset: u64,
     width: usize,
@@ -38,7 +40,7 @@ pub(crate) fn run(session: &Session, peek: &Peek) -> Result<Report, Failure> {
     let hex = values.iter().map(|value| hex(*value, place.width));
     if session.json {
         return Report::json(&Peeked {
-            uuid: place.uuid.to_string(),
+            name: Name::of(&place.device),
             region: place.region,
             offset: place.offset,
             width,
@@ -69,12 +71,12 @@ pub(super) fn hex(value: u64, width: Width) -> String {
 
 /// The region that a place is in; it keeps the device open.
 pub(super) fn region(session: &Session, place: &Place) -> Result<Region, Failure> {
-    Ok(session.bus()?.open(&place.uuid)?.region(place.region)?)
+    Ok(session.open(&place.device)?.region(place.region)?)
 }
 
 fn out_of_range(place: &Place, region: &Region, length: u64) -> RegionError {
     RegionError::OutOfRange {
-        device: place.uuid.to_string().into(),
+        device: Name::of(&place.device).as_str().into(),
         index: place.region,
         offset: place.offset,
         length,

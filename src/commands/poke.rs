@@ -4,13 +4,15 @@ use serde::Serialize;
 
 use super::peek::{hex, region, via};
 use crate::arguments::{Poke, Width};
+use crate::bus::Name;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::session::Session;
 
 #[derive(Debug, Serialize)]
 struct Poked {
-    uuid: String,
+    #[serde(flatten)]
+    name: Name,
     region: u32,
     offset: u64,
     width: usize,
@@ -35,7 +37,7 @@ pub(crate) fn run(session: &Session, poke: &Poke) -> Result<Report, Failure> {
         return Ok(Report::of(String::new()));
     }
     Report::json(&Poked {
-        uuid: place.uuid.to_string(),
+        name: Name::of(&place.device),
         region: place.region,
         offset,
         width: place.width.bytes(),

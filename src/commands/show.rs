@@ -1,11 +1,12 @@
 //! `mdevbus show`: opens a device and tells what it is made of.
 
-use mdev_bus::Address;
 use serde::Serialize;
-use vfio_common::device::Device;
+use vfio_common::device;
 use vfio_common::pci_config::PciIds;
 use vfio_common::region::{Area, RegionInfo};
 
+use crate::arguments::Device;
+use crate::bus::Name;
 use crate::failure::Failure;
 use crate::names;
 use crate::report::Report;
@@ -14,7 +15,8 @@ use crate::table::{Table, cell};
 
 #[derive(Debug, Serialize)]
 struct Shown {
-    uuid: String,
+    #[serde(flatten)]
+    name: Name,
     flags: Vec<String>,
     pci: Option<Pci>,
     regions: Vec<Region>,
@@ -64,13 +66,13 @@ struct Irq {
     flags: Vec<String>,
 }
 
-pub(crate) fn run(session: &Session, uuid: &Address) -> Result<Report, Failure> {
-    let device = session.bus()?.open(uuid)?;
-    let shown = look_at(&device)?;
+pub(crate) fn run(session: &Session, wanted: &Device) -> Result<Report, Failure> {
+    let device = session.open(wanted)?;
+    let shown = look_at(Name::of(wanted), &device)?;
     if session.json { Report::json(&shown) } else { Ok(Report::of(text(&shown))) }
 }
 
-fn look_at(device: &Device) -> Result<Shown, Failure> {
+fn look_at(name: Name, device: &device::Device) -> Result<Shown, Failure> {
     let info = device.info();
     let ids = device.pci_config()?.map(|config| config.ids()).transpose()?;
     let mut regions = Vec::new();
@@ -91,13 +93,7 @@ fn look_at(device: &Device) -> Result<Shown, Failure> {
             flags: names::flags(irq.flags),
         }));
     }
-    Ok(Shown {
-        uuid: device.name().to_owned(),
-        flags: names::flags(info.flags),
-        pci: ids.map(Pci::from),
-        regions,
-        irqs,
-    })
+    Ok(Shown { name, flags: names::flags(info.flags), pci: ids.map(Pci::from), regions, irqs })
 }
 
 impl From<PciIds> for Pci {
@@ -135,7 +131,7 @@ impl From<Area> for Extent {
 }
 
 fn text(shown: &Shown) -> String {
-    let mut text = format!("{}  {}\n", shown.uuid, shown.flags.join(" "));
+    let mut text = format!("{}  {}\n", shown.name, shown.flags.join(" "));
     if let Some(pci) = &shown.pci {
         text.push_str(&format!(
             "PCI {:04x}:{:04x}, subsystem {:04x}:{:04x}, class {:06x}\n",

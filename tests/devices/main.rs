@@ -17,5 +17,6 @@ mod ivshmem;
 mod lifecycle;
 mod migration;
 mod mtty;
+mod pci;
 mod platform;
 mod sparse;

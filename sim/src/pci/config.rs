@@ -103,6 +103,14 @@ impl ConfigSpace {
         put(&mut self.writable, at, address.to_le_bytes());
     }
 
+    /// What its command register holds at first. The kernel switches on memory and I/O where there are
+    /// such BARs, and not bus mastering, when VFIO opens a function.
+    #[must_use]
+    pub fn with_command(mut self, command: Command) -> Self {
+        put(&mut self.bytes, COMMAND, command.bits().to_le_bytes());
+        self
+    }
+
     /// Gives it INTx, on this pin: 1 to 4.
     #[must_use]
     pub fn interrupt_pin(mut self, pin: u8) -> Self {

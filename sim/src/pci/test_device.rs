@@ -64,7 +64,10 @@ impl TestDevice {
     /// A new device.
     #[must_use]
     pub fn new() -> Self {
-        let config = ConfigSpace::new(IDS).memory_bar(0, MEMORY_SIZE).io_bar(1, PORTS_SIZE);
+        let config = ConfigSpace::new(IDS)
+            .memory_bar(0, MEMORY_SIZE)
+            .io_bar(1, PORTS_SIZE)
+            .with_command(Command::MEMORY | Command::IO);
         let tests = std::array::from_fn(|index| Test::new(u8::try_from(index).unwrap_or(0)));
         Self { config, tests, chosen: None }
     }
@@ -194,8 +197,6 @@ mod tests {
     #[test]
     fn writes_that_match_are_counted_on_memory_and_ports() {
         let device = device();
-        let config = device.pci_config().unwrap().unwrap();
-        config.set_command(Command::MEMORY | Command::IO).unwrap();
         for (bar, half, first) in [(0, 0x800, 0), (1, 0x80, 3)] {
             let registers = device.region(bar).unwrap();
             assert_eq!(registers.read32(4).unwrap(), 0, "no test is chosen");
@@ -221,6 +222,8 @@ mod tests {
         let device = device();
         let config = device.pci_config().unwrap().unwrap();
         let [memory, ports] = [0, 1].map(|bar| device.region(bar).unwrap());
+        assert_eq!((memory.read8(0).unwrap(), ports.read8(0).unwrap()), (0, 0));
+        config.set_command(Command::empty()).unwrap();
         assert!(memory.read8(0).is_err() && memory.write8(0, 1).is_err());
         ports.write8(0, 1).unwrap();
         assert_eq!(ports.read32(0).unwrap(), u32::MAX);

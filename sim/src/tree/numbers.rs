@@ -27,6 +27,11 @@ impl Numbers {
         number
     }
 
+    /// How many numbers have users.
+    pub(super) fn in_use(&self) -> usize {
+        self.users.len()
+    }
+
     /// Gives a number back; whether that was its last user.
     pub(super) fn give_back(&mut self, number: u32) -> bool {
         match self.users.get_mut(&number) {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::function::{KernelDriver, PciFunction, Place};
+use super::numbers::Numbers;
 use super::{State, Tree, TreeError};
 
 const DEVICES: &str = "bus/pci/devices";
@@ -17,8 +18,17 @@ pub(super) struct PlacedFunction {
     /// The entry with the kernel driver that is bound.
     of_driver: Option<PathBuf>,
     vfio_dev: Option<u32>,
-    /// The link in its physical function that leads to it.
-    virtfn: Option<PathBuf>,
+    /// What it is of a physical function.
+    part: Option<Part>,
+    /// Its own virtual functions.
+    parts: Numbers,
+}
+
+/// A virtual function, as its physical function knows it.
+#[derive(Debug)]
+struct Part {
+    physical: String,
+    number: u32,
 }
 
 impl Tree {
@@ -41,15 +51,15 @@ impl Tree {
         self.files.new_dir(&dir)?;
         self.add_attributes(function, &dir)?;
         self.files.link_to(dir.join("subsystem"), "bus/pci")?;
-        let virtfn = match &function.place {
-            Place::VirtualOf(physical) => Some(self.add_to_physical(&state, physical, &dir)?),
+        let part = match &function.place {
+            Place::VirtualOf(physical) => Some(self.add_to_physical(&mut state, physical, &dir)?),
             _ => None,
         };
         self.files.link_to(bus_entry(&function.address), &dir)?;
         let group = self.join_group(&mut state, function.group, &function.address, &dir)?;
-        let (of_driver, vfio_dev) = (None, None);
+        let (of_driver, vfio_dev, parts) = Default::default();
         let function = function.clone();
-        let mut placed = PlacedFunction { function, dir, group, of_driver, vfio_dev, virtfn };
+        let mut placed = PlacedFunction { function, dir, group, of_driver, vfio_dev, part, parts };
         let bound = match placed.function.kernel_driver.clone() {
             Some(driver) => self.bind(&mut state, &mut placed, &driver),
             None => Ok(()),
@@ -94,28 +104,29 @@ impl Tree {
     /// Links a virtual function with its physical one, which counts it.
     fn add_to_physical(
         &self,
-        state: &State,
+        state: &mut State,
         physical: &str,
         dir: &Path,
-    ) -> Result<PathBuf, TreeError> {
-        let physical = dir.with_file_name(physical);
-        self.files.link_to(dir.join("physfn"), &physical)?;
-        let mut links = (0..).map(|number: usize| physical.join(format!("virtfn{number}")));
-        let is_free = |link: &PathBuf| !self.sysfs().join(link).exists();
-        // There are no more links than functions.
-        let link = links.by_ref().take(state.functions.len().saturating_add(1)).find(is_free);
-        let link = link.ok_or_else(|| TreeError::missing("link", &physical))?;
-        self.files.link_to(&link, dir)?;
-        self.count_virtual(&physical)?;
-        Ok(link)
+    ) -> Result<Part, TreeError> {
+        let placed = state.functions.get_mut(physical);
+        let whole = placed.ok_or_else(|| TreeError::missing("open", bus_entry(physical)))?;
+        self.files.link_to(dir.join("physfn"), &whole.dir)?;
+        let number = whole.parts.take();
+        self.files.link_to(virtfn(&whole.dir, number), dir)?;
+        self.count_parts(whole)?;
+        Ok(Part { physical: physical.to_owned(), number })
     }
 
-    fn count_virtual(&self, physical: &Path) -> Result<(), TreeError> {
-        let entries = std::fs::read_dir(self.sysfs().join(physical));
-        let entries = entries.map_err(|source| TreeError::new("list", physical, source))?;
-        let is_virtfn = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("virtfn");
-        let count = entries.flatten().filter(|entry| is_virtfn(&entry.file_name())).count();
-        self.files.replace(&physical.join("sriov_numvfs"), format!("{count}\n").as_bytes())
+    fn take_from_physical(&self, state: &mut State, part: &Part) -> Result<(), TreeError> {
+        let Some(whole) = state.functions.get_mut(&part.physical) else { return Ok(()) };
+        whole.parts.give_back(part.number);
+        self.files.remove(virtfn(&whole.dir, part.number))?;
+        self.count_parts(whole)
+    }
+
+    fn count_parts(&self, whole: &PlacedFunction) -> Result<(), TreeError> {
+        let count = format!("{}\n", whole.parts.in_use());
+        self.files.replace(&whole.dir.join("sriov_numvfs"), count.as_bytes())
     }
 
     /// Binds a function to this driver of the host, in place of the one that it is bound to.
@@ -213,9 +224,8 @@ impl Tree {
             self.leave_group(&mut state, number, address, &placed.dir)?;
         }
         self.files.retire(bus_entry(address))?;
-        if let Some(virtfn) = &placed.virtfn {
-            self.files.remove(virtfn)?;
-            virtfn.parent().map_or(Ok(()), |physical| self.count_virtual(physical))?;
+        if let Some(part) = &placed.part {
+            self.take_from_physical(&mut state, part)?;
         }
         self.files.remove(placed.dir)
     }
@@ -236,6 +246,10 @@ fn dir_of(state: &State, function: &PciFunction) -> Result<PathBuf, TreeError> {
         Place::Behind(bridge) => Ok(placed(bridge)?.join(address)),
         Place::VirtualOf(physical) => Ok(placed(physical)?.with_file_name(address)),
     }
+}
+
+fn virtfn(physical: &Path, number: u32) -> PathBuf {
+    physical.join(format!("virtfn{number}"))
 }
 
 fn bus_entry(address: &str) -> PathBuf {

@@ -1,0 +1,126 @@
+//! The PCI bus agrees with sysfs, for every function of the guest, virtual ones too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pci_bus::{Address, Bus, PciInfo, Sriov};
+use serde_json::json;
+
+use crate::machine::{self, attribute, link_name};
+
+/// QEMU's nvme with virtual functions.
+const WHOLE: &str = "0000:02:00.0";
+const TEST_DEVICE: &str = "0000:00:09.0";
+
+fn directory(address: Address) -> PathBuf {
+    Path::new("/sys/bus/pci/devices").join(address.to_string())
+}
+
+fn listed() -> Vec<Address> {
+    let entries = fs::read_dir("/sys/bus/pci/devices").unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut listed: Vec<Address> = names.map(|name| name.parse().unwrap()).collect();
+    listed.sort_unstable();
+    listed
+}
+
+fn agrees_with_sysfs(info: &PciInfo) {
+    let path = directory(info.address);
+    let text = |name: &str| attribute(path.join(name));
+    let hex = |name: &str| u32::from_str_radix(text(name).strip_prefix("0x").unwrap(), 16).unwrap();
+    let link = |name: &str| path.join(name).exists().then(|| link_name(path.join(name)));
+    let number = |name: &str| fs::read_to_string(path.join(name)).ok()?.trim().parse::<u32>().ok();
+
+    let ids = info.ids().unwrap();
+    assert_eq!(u32::from(ids.vendor), hex("vendor"), "{info:?}");
+    assert_eq!(u32::from(ids.device), hex("device"));
+    assert_eq!(u32::from(ids.subsystem_vendor), hex("subsystem_vendor"));
+    assert_eq!(u32::from(ids.subsystem_device), hex("subsystem_device"));
+    assert_eq!(ids.class, hex("class"));
+    assert_eq!(u32::from(ids.revision), hex("revision"));
+    assert!(info.subsystem_vendor.is_some() && info.revision.is_some());
+    assert_eq!(info.numa_node, number("numa_node"));
+    assert_eq!(info.iommu_group, link("iommu_group").map(|group| group.parse().unwrap()));
+    assert_eq!(info.kernel_driver, link("driver"));
+    assert_eq!(info.offered, path.join("vfio-dev").exists());
+    let driver_override = text("driver_override");
+    assert_eq!(info.driver_override.as_deref().unwrap_or("(null)"), driver_override);
+    let expected = match (link("physfn"), number("sriov_totalvfs")) {
+        (Some(physical), _) => Some(Sriov::Virtual { physical: physical.parse().unwrap() }),
+        (None, Some(total)) => {
+            Some(Sriov::Physical { total, current: number("sriov_numvfs").unwrap() })
+        }
+        (None, None) => None,
+    };
+    assert_eq!(info.sriov, expected);
+}
+
+/// Virtual functions, until it is dropped.
+struct Split;
+
+impl Split {
+    fn new() -> Self {
+        fs::write(directory(WHOLE.parse().unwrap()).join("sriov_numvfs"), "2").unwrap();
+        Self
+    }
+}
+
+impl Drop for Split {
+    fn drop(&mut self) {
+        let _ = fs::write(directory(WHOLE.parse().unwrap()).join("sriov_numvfs"), "0");
+    }
+}
+
+#[test]
+fn a_scan_finds_every_function_as_sysfs_shows_it() {
+    let bus = Bus::builder().build().unwrap();
+    let report = bus.scan().unwrap();
+    assert!(report.failed.is_empty() && report.ignored.is_empty(), "{report:?}");
+    assert_eq!(report.added, listed());
+    assert!(report.added.contains(&WHOLE.parse().unwrap()));
+    bus.devices().iter().for_each(|info| agrees_with_sysfs(info));
+
+    let split = Split::new();
+    let report = bus.scan().unwrap();
+    assert_eq!(report.added.len(), 2, "{report:?}");
+    assert!(report.removed.is_empty() && report.changed.is_empty(), "{report:?}");
+    let devices = bus.devices();
+    let addresses: Vec<_> = devices.iter().map(|info| info.address).collect();
+    assert_eq!(addresses, listed());
+    devices.iter().for_each(|info| agrees_with_sysfs(info));
+    let parts = devices
+        .iter()
+        .filter(|info| info.sriov == Some(Sriov::Virtual { physical: WHOLE.parse().unwrap() }));
+    assert_eq!(parts.count(), 2);
+    drop(split);
+    assert_eq!(bus.scan().unwrap().removed.len(), 2);
+    bus.devices().iter().for_each(|info| agrees_with_sysfs(info));
+}
+
+#[test]
+fn the_program_lists_and_shows_functions_and_leaves_those_of_the_host_alone() {
+    let rows = machine::json(&["pci", "list"]);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), listed().len());
+    let row = |address: &str| rows.iter().find(|row| row["address"] == address).unwrap();
+    assert_eq!(row(WHOLE)["sriov"], json!({"total": 2, "current": 0}));
+    let nvme = row("0000:00:06.0");
+    assert_eq!((&nvme["kernel_driver"], &nvme["offered"]), (&json!("nvme"), &json!(false)));
+
+    let bound: Vec<_> =
+        listed().into_iter().map(|a| directory(a).join("driver").exists()).collect();
+    machine::json(&["pci", "probe"]);
+    let after: Vec<_> =
+        listed().into_iter().map(|a| directory(a).join("driver").exists()).collect();
+    assert_eq!(bound, after);
+    let error = machine::complaint(&["pci", "show", "0000:00:06.0"]);
+    let expected =
+        "0000:00:06.0 is bound to nvme, a kernel driver of the host: bind it to vfio-pci";
+    assert!(error.starts_with(expected), "{error}");
+
+    let _offered = crate::vfio_pci::Bound::new(TEST_DEVICE);
+    let shown = machine::json(&["pci", "show", TEST_DEVICE]);
+    assert_eq!((&shown["address"], &shown["pci"]["device"]), (&json!(TEST_DEVICE), &json!(5)));
+    let peeked = machine::json(&["peek", TEST_DEVICE, "7", "0", "--width", "2"]);
+    assert_eq!((&peeked["address"], &peeked["values"]), (&json!(TEST_DEVICE), &json!(["0x1b36"])));
+}
