@@ -27,8 +27,7 @@ mod opener;
 mod vfio;
 
 pub use error::{OpenError, OpenStep};
-pub use member::Member;
-pub(crate) use member::is_of_vfio;
+pub use member::{Member, is_of_vfio};
 pub(crate) use node::DeviceNumber;
 pub use node::Nodes;
 pub use opener::{Opener, Target};
