@@ -24,9 +24,9 @@ qemu() {
         -device edu,bus=bridge,addr=1 \
         -netdev user,id=nowhere,restrict=on \
         -device e1000e,bus=bridge,addr=2,netdev=nowhere,romfile= \
-        -device pcie-root-port,id=port,chassis=1,slot=1,addr=8 \
+        -device pcie-root-port,id=rootport,chassis=1,slot=1,addr=8 \
         -device nvme-subsys,id=subsystem \
-        -device nvme,serial=functions,subsys=subsystem,bus=port,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2 \
+        -device nvme,serial=functions,subsys=subsystem,bus=rootport,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2 \
         -device pci-testdev,addr=9
 }
 
