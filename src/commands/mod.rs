@@ -3,6 +3,7 @@
 mod doctor;
 mod drivers;
 mod list;
+mod pci;
 mod peek;
 mod poke;
 mod probe;
@@ -28,5 +29,6 @@ pub(crate) fn run(command: &Command, session: &Session) -> Result<Report, Failur
         Command::Poke(poke) => poke::run(session, poke),
         Command::Save { uuid, file } => save::run(session, uuid, file),
         Command::Restore { uuid, file } => restore::run(session, uuid, file),
+        Command::Pci(command) => pci::run(session, command),
     }
 }

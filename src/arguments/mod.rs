@@ -1,10 +1,14 @@
 //! What the program is asked to do.
 
+mod pci;
+
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mdev_bus::Address;
+
+pub(crate) use pci::{Change, PciCommand};
 
 /// Lists, inspects and probes mediated devices (mdev) through Linux VFIO.
 ///
@@ -88,6 +92,9 @@ pub(crate) enum Command {
         /// The file that `save` made.
         file: PathBuf,
     },
+    /// PCI functions and their kernel drivers.
+    #[command(subcommand)]
+    Pci(PciCommand),
 }
 
 /// What can be diagnosed.
