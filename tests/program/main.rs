@@ -4,6 +4,7 @@
 
 mod doctor;
 mod mistakes;
+mod pci;
 mod saved;
 mod software;
 mod trees;

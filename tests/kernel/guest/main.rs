@@ -13,6 +13,7 @@ mod doctor;
 mod life;
 mod machine;
 mod migration;
+mod pci_binding;
 mod pci_interrupts;
 mod program;
 mod refusals;
