@@ -239,10 +239,11 @@ impl Binder {
         }
         let undone = self.kernel.state(function).and_then(|now| {
             settle(&self.kernel, function, &undo.goal(&now), None)?;
-            Ok(match &found {
+            match &found {
                 Some(record) => journal.write(address, record)?,
                 None => journal.remove(address)?,
-            })
+            }
+            Ok(())
         });
         let (driver, source) = (driver.to_owned(), Box::new(error));
         match undone {

@@ -38,7 +38,7 @@ impl Kernel {
     /// Writes an attribute that acts on a function.
     pub(super) fn write(&self, path: PathBuf, text: &str) -> Result<(), NotDone> {
         let (attributes, text) = (self.attributes.clone(), text.to_owned());
-        tracing::info!(path = %path.display(), text = text.trim_end(), "written to sysfs");
+        tracing::info!(path = %path.display(), text = text.trim_end(), "writing to sysfs");
         self.within_patience(move || attributes.write(&path, &text))
     }
 

@@ -99,7 +99,7 @@ impl Parts {
         Ok(())
     }
 
-    /// A disk that several NVMe controllers may reach is not below any of them, but below their subsystem
+    /// A disk that several controllers (`nvme`) may reach is not below any of them, but below their subsystem
     /// (`nvme_core.multipath`), which links to them. Whether another one would do is not looked into.
     fn add_shared_namespaces(
         &mut self,
