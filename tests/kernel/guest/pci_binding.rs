@@ -200,7 +200,7 @@ fn an_interface_is_taken_when_it_is_down() {
 }
 
 #[test]
-fn bridges_stay_and_the_kernel_would_say_so() {
+fn bridges_stay_by_force_too() {
     for bridge in BRIDGES {
         assert_refused(&Function(bridge), &["is a bridge"]);
         let forced = run(&["pci", "bind", "--force", bridge]);
