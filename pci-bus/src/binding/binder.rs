@@ -89,11 +89,7 @@ impl Binder {
             return Ok(Change::none(address, before, Remark::BoundAlready));
         }
         self.check_driver(&function, driver)?;
-        let mut uses = self.shared(&function)?;
-        if !self.is_offered(&function, &before)? {
-            uses.extend(in_use::by_host(&self.kernel.host, &function)?);
-        }
-        let holders = self.check(&function, &before, uses, force)?;
+        let holders = self.check(&function, &before, self.uses(&function, &before), force)?;
 
         let mut undo = self.new_record(&function, &before)?;
         undo.give(driver);
@@ -130,7 +126,7 @@ impl Binder {
         if !is_ours && !function.is_offered_by(&driver)? {
             return Err(BindingError::NotOfVfio { address, driver });
         }
-        let holders = self.check(&function, &before, self.shared(&function)?, force)?;
+        let holders = self.check(&function, &before, self.shared(&function), force)?;
         if found.is_none() {
             journal.write(address, &fresh)?;
         }
@@ -138,7 +134,8 @@ impl Binder {
         if let Err(error) = settle(&self.kernel, &function, &goal, holders.as_ref()) {
             // Nothing was done, so there is nothing to restore; unless the kernel is still at it.
             let is_over = !matches!(error, BindingError::Waits { .. });
-            if is_over && found.is_none() && self.kernel.state(&function)? == before {
+            let is_as_before = || self.kernel.state(&function).is_ok_and(|now| now == before);
+            if is_over && found.is_none() && is_as_before() {
                 journal.remove(address)?;
             }
             return Err(error);
@@ -202,7 +199,7 @@ impl Binder {
             let driver = now.driver.clone().filter(|_| now.driver != record.origin.driver);
             return Ok(driver.map(|driver| Remark::TakenOver { driver }));
         }
-        let uses = if now.driver.is_some() { self.shared(function)? } else { Vec::new() };
+        let uses = if now.driver.is_some() { self.shared(function) } else { Ok(Vec::new()) };
         let holders = self.check(function, now, uses, force)?;
         let is_loaded = match &goal.driver {
             Some(driver) => self.kernel.driver(driver)?.is_some(),
@@ -243,11 +240,15 @@ impl Binder {
                 Some(record) => journal.write(address, record)?,
                 None => journal.remove(address)?,
             }
-            Ok(())
+            Ok(function.driver()?)
         });
         let (driver, source) = (driver.to_owned(), Box::new(error));
         match undone {
-            Ok(()) => BindingError::Undone { address, driver, source },
+            Ok(now) if now == undo.origin.driver => {
+                BindingError::Undone { address, driver, source }
+            }
+            // What another program gave it meanwhile was left to it.
+            Ok(driver) => BindingError::TakenMeanwhile { address, driver },
             Err(undoing) => {
                 BindingError::Halfway { address, driver, undoing: Box::new(undoing), source }
             }
@@ -285,7 +286,16 @@ impl Binder {
         Ok(driver.map(|driver| function.is_offered_by(driver)).transpose()?.unwrap_or(false))
     }
 
-    /// What goes with the driver, whichever it is.
+    /// What goes with the driver that it has.
+    fn uses(&self, function: &Function, now: &State) -> Result<Vec<Use>, BindingError> {
+        let mut uses = self.shared(function)?;
+        if !self.is_offered(function, now)? {
+            uses.extend(in_use::by_host(&self.kernel.host, function)?);
+        }
+        Ok(uses)
+    }
+
+    /// What goes with any driver.
     fn shared(&self, function: &Function) -> Result<Vec<Use>, BindingError> {
         Ok(function.virtual_functions()?.into_iter().map(Use::from).collect())
     }
@@ -296,10 +306,12 @@ impl Binder {
         &self,
         function: &Function,
         now: &State,
-        uses: Vec<Use>,
+        uses: Result<Vec<Use>, BindingError>,
         force: Force,
     ) -> Result<Option<Holders>, BindingError> {
         let address = function.address;
+        // Force helps also where it cannot be told.
+        let uses = if force == Force::Yes { uses.unwrap_or_default() } else { uses? };
         let is_offered = self.is_offered(function, now)?;
         let holders = if is_offered { self.kernel.holders(function) } else { None };
         if force == Force::Yes {

@@ -106,11 +106,11 @@ pub enum BindingError {
     /// The kernel has not finished. It goes on by itself, and a process that waits for it ends no earlier,
     /// killed or not.
     #[error(
-        "the kernel has not finished to {action} after {} s: {}; it goes on by itself then, and this \
-         process ends no earlier",
+        "the kernel has not finished to {action} after {} s: {}; it goes on by itself, and this process \
+         ends no earlier; repeat this then",
         patience.as_secs(),
         holders.as_ref().map_or_else(
-            || "its driver does not let go, see the kernel's log (dmesg)".to_owned(),
+            || "its log (dmesg) may say why".to_owned(),
             |holders| format!("{holders}, and must close it"),
         )
     )]

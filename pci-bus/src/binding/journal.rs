@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -153,7 +154,8 @@ impl Record {
         if let Some(name) = names.find(|name| !is_driver_name(name)) {
             return Some(format!("{name:?} is no name of a driver"));
         }
-        let name = driver_override.as_ref().filter(|name| name.contains(char::is_control));
+        let is_wrong = |name: &&String| name.is_empty() || name.contains(char::is_control);
+        let name = driver_override.as_ref().filter(is_wrong);
         name.map(|name| format!("{name:?} is no name of a driver"))
     }
 }
@@ -190,7 +192,8 @@ impl Journal {
         };
         fs::create_dir_all(directory).map_err(|error| failed("make", directory, error))?;
         let path = directory.join("lock");
-        let lock = File::options().create(true).truncate(false).write(true).open(&path);
+        // Who may read a file may lock it.
+        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = lock.map_err(|error| failed("lock", &path, error))?;
         let start = Instant::now();
         while let Err(error) = lock.try_lock() {

@@ -89,7 +89,8 @@ fn bind(kernel: &Kernel, function: &Function, driver: &str) -> Result<(), Bindin
         }
         Err(not_done) if !is_done(&not_done, function, Some(driver)) => {
             let action = format!("bind {address} to {driver}");
-            Err(kernel.explain(action, not_done, || None))
+            // It may wait for an unbind that waits.
+            Err(kernel.explain(action, not_done, || kernel.holders(function)))
         }
         _ => Ok(()),
     }
@@ -114,6 +115,6 @@ pub(super) fn probe(kernel: &Kernel, function: &Function) -> Result<(), BindingE
     let written = kernel.write(Path::new("bus/pci/drivers_probe").into(), &address.to_string());
     written.map_err(|not_done| {
         let action = format!("have drivers probed for {address}");
-        kernel.explain(action, not_done, || None)
+        kernel.explain(action, not_done, || kernel.holders(function))
     })
 }

@@ -174,6 +174,7 @@ fn a_record_that_lies_moves_no_file() {
         text.replace("\"nvme\"", "\"../../../../etc\""),
         text.replace("\"nvme\"", "\"\""),
         text.replace("\"driver_override\": null", "\"driver_override\": \"a\\nb\""),
+        text.replace("\"driver_override\": null", "\"driver_override\": \"\""),
         text.replace(DISK, CARD),
         text.replace("\"drivers\"", "\"others\""),
         "[]".to_owned(),

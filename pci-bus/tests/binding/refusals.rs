@@ -95,6 +95,7 @@ fn another_program_that_binds_meanwhile_keeps_what_it_has() {
     // It takes the function between unbind and bind: the simulated kernel then says EBUSY.
     machine.kernel.steal_at(3, "other_vfio_pci");
     let error = machine.binder().bind(at(DISK), "vfio-pci", Force::No).unwrap_err();
-    assert!(error.to_string().contains("not bound to vfio-pci"), "{error}");
+    assert!(error.to_string().contains("is bound to other_vfio_pci now: another"), "{error}");
+    assert_eq!(machine.records(), Vec::<String>::new());
     assert_eq!(machine.state(DISK).driver.as_deref(), Some("other_vfio_pci"));
 }

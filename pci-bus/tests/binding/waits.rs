@@ -77,7 +77,7 @@ fn a_bind_whose_unbind_waits_is_not_undone() {
     machine.kernel.wait_at(2, closed);
     let binder = machine.binder().patience(Duration::from_millis(50));
     let error = binder.bind(at(DISK), "vfio-pci", Force::No).unwrap_err();
-    assert!(error.to_string().contains("its driver does not let go"), "{error}");
+    assert!(error.to_string().contains("its log (dmesg) may say why"), "{error}");
     assert_eq!(machine.records().len(), 1);
     close.send(()).unwrap();
     wait_until_unbound(&machine, "nvme");

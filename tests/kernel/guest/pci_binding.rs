@@ -114,7 +114,8 @@ fn records() -> Vec<String> {
 }
 
 fn tool(arguments: &[&str]) {
-    let output = Command::new(arguments[0]).args(&arguments[1..]).output().unwrap();
+    let (name, rest) = arguments.split_first().unwrap();
+    let output = Command::new(name).args(rest).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
