@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use mdev_bus::{Address, PlugError};
+use pci_bus::binding::BindingError;
 use vfio_common::device::DeviceError;
 use vfio_common::migration::MigrationError;
 use vfio_common::pci_config::ConfigError;
@@ -56,6 +57,10 @@ pub(crate) enum Failure {
         file.display()
     )]
     OtherKind { file: PathBuf, uuid: Address, saved: String, found: String },
+    #[error("software devices have no kernel drivers to be bound to: leave out --sim")]
+    NoKernelDrivers,
+    #[error(transparent)]
+    Binding(#[from] BindingError),
     #[error(transparent)]
     Migration(#[from] MigrationError),
     #[error(transparent)]

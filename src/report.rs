@@ -65,7 +65,7 @@ impl Report {
 impl From<Failure> for Report {
     fn from(failure: Failure) -> Self {
         let status = match failure {
-            Failure::ValueTooWide { .. } => Status::Usage,
+            Failure::ValueTooWide { .. } | Failure::NoKernelDrivers => Status::Usage,
             _ => Status::Failed,
         };
         Self { output: String::new(), complaints: vec![failure.sentence()], status }

@@ -3,7 +3,8 @@
 //! A PCI function that is bound to `vfio-pci`, or to a variant of it, can be driven by a program
 //! (`Documentation/driver-api/vfio.rst` of the kernel). This crate finds the functions of a machine in
 //! sysfs, matches them to drivers that registered themselves, opens them, and binds them. Functions that
-//! the host's own drivers have are found too, and left alone.
+//! the host's own drivers have are found too, and left alone; [`binding`] takes a function from such a
+//! driver and gives it back.
 //!
 //! # An application
 //!
@@ -38,6 +39,8 @@ mod driver;
 mod enabled;
 mod info;
 mod registered;
+
+pub mod binding;
 
 pub use address::{Address, AddressError};
 pub use bus::{Pci, Reach};

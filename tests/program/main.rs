@@ -5,6 +5,7 @@
 mod doctor;
 mod mistakes;
 mod pci;
+mod pci_binding;
 mod saved;
 mod software;
 mod trees;

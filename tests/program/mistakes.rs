@@ -18,6 +18,13 @@ fn wrong_arguments_exit_with_2_and_say_which() {
         (vec!["--sim", "poke", CARD, "0", "0", "256", "--width", "1"], "does not fit in 1 bytes"),
         (vec!["--sim", "--sysfs", "/sys", "list"], "--sysfs"),
         (vec!["doctor", "3b:00"], "neither a UUID nor a PCI address"),
+        (vec!["pci"], "bind"),
+        (vec!["pci", "bind"], "<BDF>"),
+        (vec!["pci", "bind", "3b:00"], "is not a PCI address"),
+        (vec!["pci", "unbind"], "<BDF>"),
+        (vec!["--sim", "pci", "bind", "3b:00.0"], "leave out --sim"),
+        (vec!["--sim", "pci", "unbind", "3b:00.0"], "leave out --sim"),
+        (vec!["--sim", "pci", "restore"], "leave out --sim"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let ran = run(&arguments);

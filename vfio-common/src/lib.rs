@@ -7,7 +7,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`sysfs`] | reading sysfs below a root that can be moved |
+//! | [`sysfs`] | reading and writing sysfs below a root that can be moved |
 //! | [`route`] | from a name to an open device: IOMMU groups and containers |
 //! | [`device`] | an open device, and the [`Backend`](device::Backend) behind it |
 //! | [`iommu`] | the memory that devices reach: address spaces and DMA buffers |

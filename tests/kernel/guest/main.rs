@@ -17,6 +17,7 @@ mod life;
 mod low_power;
 mod machine;
 mod migration;
+mod pci_binding;
 mod pci_bus;
 mod pci_interrupts;
 mod program;

@@ -48,8 +48,10 @@ impl Member {
     }
 }
 
-/// Whether a kernel driver is one of VFIO's, by its name.
-pub(crate) fn is_of_vfio(driver: &str) -> bool {
+/// Whether a kernel driver is one of VFIO's, by its name. A driver of another name may offer devices
+/// through VFIO all the same; from Linux 6.1 on these have a directory `vfio-dev` in sysfs.
+#[must_use]
+pub fn is_of_vfio(driver: &str) -> bool {
     driver.starts_with("vfio") || driver.ends_with("vfio_pci")
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::SysfsError;
@@ -33,6 +33,8 @@ pub struct Entry {
     /// The inode number of the entry itself, not of what it links to. Two entries of one name with
     /// different numbers are two devices: the first was removed and another one created.
     pub inode: u64,
+    /// Whether it is a directory. A link to one is not.
+    pub is_dir: bool,
 }
 
 /// The names in a directory, without `.` and `..`, in the kernel's order.
@@ -78,7 +80,8 @@ impl Dir {
                     let name = entry.file_name().to_bytes();
                     if name != b"." && name != b".." {
                         let name = OsString::from_vec(name.to_vec());
-                        entries.push(Entry { name, inode: entry.ino() });
+                        let is_dir = entry.file_type() == FileType::Directory;
+                        entries.push(Entry { name, inode: entry.ino(), is_dir });
                     }
                 }
                 // The directory itself is gone: what was read so far is what there was.
@@ -168,6 +171,27 @@ impl Dir {
         }
     }
 
+    /// Writes an attribute: the text as it stands, in one `write(2)`, as the kernel wants it. Nothing is
+    /// created, cut off or followed by a newline. Some attributes return only when what they were asked
+    /// for is done, which may be never.
+    ///
+    /// # Errors
+    /// [`SysfsError::Io`]: of "open" when there is no such attribute or it must not be written, of
+    /// "write" with what the attribute says to the text, and with `EMSGSIZE` when it took only a part.
+    pub fn write(&self, name: impl AsRef<Path>, text: &str) -> Result<(), SysfsError> {
+        let name = name.as_ref();
+        // Not to wait for ever for a reader of whatever else somebody put there.
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
+        let fd = opened.map_err(|errno| self.error("open", name, errno))?;
+        // Not repeated when a signal ends it: it may have had its effect.
+        match rustix::io::write(&fd, text.as_bytes()) {
+            Ok(length) if length == text.len() => Ok(()),
+            Ok(_) => Err(self.error("write", name, Errno::MSGSIZE)),
+            Err(errno) => Err(self.error("write", name, errno)),
+        }
+    }
+
     fn error(&self, operation: &'static str, name: impl AsRef<Path>, errno: Errno) -> SysfsError {
         let name = name.as_ref();
         let path = if name.as_os_str().as_bytes().is_empty() {
@@ -197,6 +221,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
+    use rustix::fs::Mode;
+
     use super::super::{Host, SysfsError};
 
     #[test]
@@ -225,6 +251,45 @@ mod tests {
         let error = dir.parse::<i32>("a/odd", "a decimal number").unwrap_err();
         assert!(error.to_string().contains("which is not a decimal number"), "{error}");
         assert!(matches!(dir.link("a/numa_node"), Err(SysfsError::Io { .. })));
+    }
+
+    #[test]
+    fn a_write_changes_what_is_there_and_makes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("driver_override");
+        fs::write(&path, "(null)\n").unwrap();
+        fs::create_dir(root.path().join("power")).unwrap();
+        let dir = Host::new(root.path(), "/dev").sysfs().unwrap();
+        dir.write("driver_override", "nvme").unwrap();
+        // What a file would have lost to O_TRUNC; an attribute starts anew at each write.
+        assert_eq!(fs::read_to_string(&path).unwrap(), "nvmel)\n");
+        dir.write("driver_override", "").unwrap();
+
+        let errors = |name: &str| match dir.write(name, "1").unwrap_err() {
+            SysfsError::Io { operation, source, path } => {
+                assert_eq!(path, root.path().join(name));
+                (operation, source.kind())
+            }
+            error => panic!("{error}"),
+        };
+        assert_eq!(errors("absent"), ("open", std::io::ErrorKind::NotFound));
+        assert!(!root.path().join("absent").exists());
+        assert_eq!(errors("power"), ("open", std::io::ErrorKind::IsADirectory));
+        symlink("/dev/full", root.path().join("full")).unwrap();
+        assert_eq!(errors("full"), ("write", std::io::ErrorKind::StorageFull));
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.path().join("pipe"), Mode::RWXU).unwrap();
+        assert_eq!(errors("pipe").0, "open", "nobody reads it");
+    }
+
+    #[test]
+    fn directories_are_told_from_links_to_them() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("dir")).unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        symlink("dir", root.path().join("link")).unwrap();
+        let entries = Host::new(root.path(), "/dev").sysfs().unwrap().entries().unwrap();
+        let dirs: Vec<_> = entries.iter().filter(|entry| entry.is_dir).collect();
+        assert!(matches!(dirs.as_slice(), [dir] if dir.name == "dir"), "{entries:?}");
     }
 
     #[test]

@@ -1,16 +1,16 @@
-//! What can go wrong when sysfs is read.
+//! What can go wrong when sysfs is read or written.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A sysfs entry could not be read. The path is below the host's sysfs root, which it includes.
+/// A sysfs entry could not be read or written. The path is below the host's sysfs root, which it includes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SysfsError {
     /// The kernel refused an access that should have worked.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was tried: "open", "read", "list" or "resolve".
+        /// What was tried: "open", "read", "write", "list", "look up" or "resolve".
         operation: &'static str,
         /// The entry.
         path: PathBuf,
@@ -51,7 +51,7 @@ impl SysfsError {
         Self::Malformed { path, found, expected }
     }
 
-    /// The entry that could not be read.
+    /// The entry that could not be read or written.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand, ValueEnum};
 use mdev_bus::Address;
 
-pub(crate) use self::pci::PciCommand;
+pub(crate) use self::pci::{Change, PciCommand};
 
 /// Lists, inspects and probes mediated devices (mdev) and PCI functions through Linux VFIO.
 ///

@@ -1,0 +1,331 @@
+//! Bind, unbind, restore.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vfio_common::diagnosis::Holders;
+use vfio_common::route::is_of_vfio;
+use vfio_common::sysfs::Host;
+
+use super::function::{Function, State};
+use super::journal::{self, Journal, Locked, Record};
+use super::kernel::Kernel;
+use super::settle::{no_group, probe, settle};
+use super::{Attributes, BindingError, Change, Remark, Sysfs, Use, Uses, in_use};
+use crate::Address;
+
+/// How long the kernel, and another process that is at it, is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Gives PCI functions of a machine other kernel drivers, and restores what they had.
+#[derive(Debug)]
+pub struct Binder {
+    kernel: Kernel,
+    journal: Journal,
+}
+
+/// Whether to go on where something would be taken away that is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Refuse, and say what it is.
+    No,
+    /// Go on.
+    Yes,
+}
+
+impl Binder {
+    /// For functions of `host`. What is changed is recorded in the directory `state`, which is made when
+    /// it is needed; it should be the same for all programs that bind on behalf of one user, and should
+    /// not outlive the machine's run (`/run`), though it may.
+    #[must_use]
+    pub fn new(host: Host, state: impl Into<PathBuf>) -> Self {
+        let attributes = Arc::new(Sysfs::new(host.clone()));
+        let kernel = Kernel { host, attributes, patience: PATIENCE };
+        Self { kernel, journal: Journal::new(state.into()) }
+    }
+
+    /// With attributes that somebody else writes.
+    #[must_use]
+    pub fn attributes(mut self, attributes: Arc<dyn Attributes>) -> Self {
+        self.kernel.attributes = attributes;
+        self
+    }
+
+    /// Waits only so long for one write to return, and for other processes that bind: 10 s if this is
+    /// not called.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.kernel.patience = patience;
+        self
+    }
+
+    /// Binds a function to `driver`: `vfio-pci`, or a driver of VFIO for this kind of function
+    /// (`mlx5_vfio_pci`). Where it came from is recorded, if it is not recorded already. A function that
+    /// has the driver already is left as it is, and is not recorded.
+    ///
+    /// When a step fails, those before it are undone.
+    ///
+    /// # Errors
+    /// [`BindingError`]: [`BindingError::InUse`] and [`BindingError::Held`] unless forced,
+    /// [`BindingError::Bridge`] always, [`BindingError::Undone`] and [`BindingError::Halfway`] when a
+    /// step failed, [`BindingError::Waits`] when the kernel does not return from one.
+    pub fn bind(
+        &self,
+        address: Address,
+        driver: &str,
+        force: Force,
+    ) -> Result<Change, BindingError> {
+        if !journal::is_driver_name(driver) {
+            return Err(BindingError::BadDriverName { driver: driver.to_owned() });
+        }
+        let function = Function::open(&self.kernel.host, address)?;
+        if function.is_bridge()? {
+            return Err(BindingError::Bridge { address });
+        }
+        let journal = self.journal.lock(self.kernel.patience)?;
+        let before = self.kernel.state(&function)?;
+        if before.driver.as_deref() == Some(driver) {
+            return Ok(Change::none(address, before, Remark::BoundAlready));
+        }
+        self.check_driver(&function, driver)?;
+        let holders = self.check(&function, &before, self.uses(&function, &before), force)?;
+
+        let mut undo = self.new_record(&function, &before)?;
+        undo.give(driver);
+        let found = journal.find(address)?.filter(|record| record.is_same_device(&undo));
+        let mut record = found.clone().unwrap_or_else(|| undo.clone());
+        record.give(driver);
+        journal.write(address, &record)?;
+
+        let name = || Some(driver.to_owned());
+        let goal = State { driver: name(), driver_override: name() };
+        if let Err(error) = settle(&self.kernel, &function, &goal, holders.as_ref()) {
+            return Err(self.undo(&journal, &function, driver, (&undo, found), error));
+        }
+        Ok(Change { address, before, after: self.kernel.state(&function)?, remark: None })
+    }
+
+    /// Unbinds a function from the driver of VFIO that has it, and leaves it without any. Its
+    /// `driver_override` stays. [`Binder::restore`] undoes this as it undoes a bind.
+    ///
+    /// # Errors
+    /// [`BindingError`]: [`BindingError::NotOfVfio`] for a function that the host has,
+    /// [`BindingError::Held`] and [`BindingError::InUse`] unless forced, [`BindingError::Waits`] when
+    /// the kernel does not return because the device is open.
+    pub fn unbind(&self, address: Address, force: Force) -> Result<Change, BindingError> {
+        let function = Function::open(&self.kernel.host, address)?;
+        let journal = self.journal.lock(self.kernel.patience)?;
+        let before = self.kernel.state(&function)?;
+        let Some(driver) = before.driver.clone() else {
+            return Ok(Change::none(address, before, Remark::UnboundAlready));
+        };
+        let fresh = self.new_record(&function, &before)?;
+        let found = journal.find(address)?.filter(|record| record.is_same_device(&fresh));
+        let is_ours = found.as_ref().is_some_and(|record| record.is_given(&driver));
+        if !is_ours && !function.is_offered_by(&driver)? {
+            return Err(BindingError::NotOfVfio { address, driver });
+        }
+        let holders = self.check(&function, &before, self.shared(&function), force)?;
+        if found.is_none() {
+            journal.write(address, &fresh)?;
+        }
+        let goal = State { driver: None, ..before.clone() };
+        if let Err(error) = settle(&self.kernel, &function, &goal, holders.as_ref()) {
+            // Nothing was done, so there is nothing to restore; unless the kernel is still at it.
+            let is_over = !matches!(error, BindingError::Waits { .. });
+            let is_as_before = || self.kernel.state(&function).is_ok_and(|now| now == before);
+            if is_over && found.is_none() && is_as_before() {
+                journal.remove(address)?;
+            }
+            return Err(error);
+        }
+        Ok(Change { address, before, after: self.kernel.state(&function)?, remark: None })
+    }
+
+    /// The functions of which something is recorded, sorted.
+    ///
+    /// # Errors
+    /// [`BindingError::Journal`] when the state directory is there and cannot be listed.
+    pub fn recorded(&self) -> Result<Vec<Address>, BindingError> {
+        Ok(self.journal.addresses()?)
+    }
+
+    /// Brings a function back to the driver and the `driver_override` that it had before the first
+    /// change, and drops the record of it. What somebody else has changed since is left as it is, and so
+    /// is a function that is not the one any more that was recorded.
+    ///
+    /// # Errors
+    /// [`BindingError`]: [`BindingError::Held`] unless forced, [`BindingError::OriginGone`] when its driver
+    /// is not loaded any more, [`BindingError::Journal`] when the record cannot be read. The record
+    /// stays.
+    pub fn restore(&self, address: Address, force: Force) -> Result<Change, BindingError> {
+        let journal = self.journal.lock(self.kernel.patience)?;
+        let found = Function::find(&self.kernel.host, address)?;
+        let Some(record) = journal.find(address)? else {
+            // Who names one that is not there has misspelt it.
+            let state = self.kernel.state(&Function::open(&self.kernel.host, address)?)?;
+            return Ok(Change::none(address, state, Remark::NotRecorded));
+        };
+        let Some(function) = found else {
+            journal.remove(address)?;
+            return Ok(Change::none(address, State::default(), Remark::Gone));
+        };
+        let before = self.kernel.state(&function)?;
+        let here = self.new_record(&function, &before)?;
+        if !record.is_same_device(&here) {
+            journal.remove(address)?;
+            let is_same_boot = record.is_same_boot(&here);
+            let remark = if is_same_boot { Remark::OtherDevice } else { Remark::OtherBoot };
+            return Ok(Change::none(address, before, remark));
+        }
+        let remark = self.give_back(&function, &record, &before, force)?;
+        let after = self.kernel.state(&function)?;
+        journal.remove(address)?;
+        let remark = remark.or((after == before).then_some(Remark::RestoredAlready));
+        Ok(Change { address, before, after, remark })
+    }
+
+    fn give_back(
+        &self,
+        function: &Function,
+        record: &Record,
+        now: &State,
+        force: Force,
+    ) -> Result<Option<Remark>, BindingError> {
+        let goal = record.goal(now);
+        if goal.driver == now.driver {
+            settle(&self.kernel, function, &goal, None)?;
+            let driver = now.driver.clone().filter(|_| now.driver != record.origin.driver);
+            return Ok(driver.map(|driver| Remark::TakenOver { driver }));
+        }
+        let uses = if now.driver.is_some() { self.shared(function) } else { Ok(Vec::new()) };
+        let holders = self.check(function, now, uses, force)?;
+        let is_loaded = match &goal.driver {
+            Some(driver) => self.kernel.driver(driver)?.is_some(),
+            None => true,
+        };
+        if is_loaded {
+            settle(&self.kernel, function, &goal, holders.as_ref())?;
+            return Ok(None);
+        }
+        let without = State { driver: None, ..goal.clone() };
+        settle(&self.kernel, function, &without, holders.as_ref())?;
+        probe(&self.kernel, function)?;
+        let origin = goal.driver.unwrap_or_default();
+        match function.driver()? {
+            Some(driver) if driver == origin => Ok(None),
+            Some(_) => Ok(Some(Remark::NewDriver { origin })),
+            None => Err(BindingError::OriginGone { address: function.address, driver: origin }),
+        }
+    }
+
+    /// Undoes a bind that failed. `undo` leads to where it began; `found` is what was recorded then.
+    fn undo(
+        &self,
+        journal: &Locked<'_>,
+        function: &Function,
+        driver: &str,
+        (undo, found): (&Record, Option<Record>),
+        error: BindingError,
+    ) -> BindingError {
+        let address = function.address;
+        if matches!(error, BindingError::Waits { .. }) {
+            // Nothing else can be done with it until the kernel is done; the record stays.
+            return error;
+        }
+        let undone = self.kernel.state(function).and_then(|now| {
+            settle(&self.kernel, function, &undo.goal(&now), None)?;
+            match &found {
+                Some(record) => journal.write(address, record)?,
+                None => journal.remove(address)?,
+            }
+            Ok(function.driver()?)
+        });
+        let (driver, source) = (driver.to_owned(), Box::new(error));
+        match undone {
+            Ok(now) if now == undo.origin.driver => {
+                BindingError::Undone { address, driver, source }
+            }
+            // What another program gave it meanwhile was left to it.
+            Ok(driver) => BindingError::TakenMeanwhile { address, driver },
+            Err(undoing) => {
+                BindingError::Halfway { address, driver, undoing: Box::new(undoing), source }
+            }
+        }
+    }
+
+    /// What would be recorded of a function now.
+    fn new_record(&self, function: &Function, now: &State) -> Result<Record, BindingError> {
+        let boot = journal::boot(self.kernel.host.proc_root())?;
+        Ok(Record::new(function.address, boot, function.identity()?, now.clone()))
+    }
+
+    /// What could be told only by a bind that fails, with the function out of the host's hands.
+    fn check_driver(&self, function: &Function, driver: &str) -> Result<(), BindingError> {
+        let dir = self.kernel.driver(driver)?;
+        let takes = dir.map(|dir| dir.inode("bind")).transpose()?.flatten().is_some();
+        if !takes {
+            return Err(BindingError::NoDriver { driver: driver.to_owned() });
+        }
+        if is_of_vfio(driver) && function.iommu_group()?.is_none() && !self.works_without_iommu() {
+            return Err(no_group(&self.kernel.host, function)?);
+        }
+        Ok(())
+    }
+
+    /// VFIO takes functions without IOMMU where it was told so.
+    fn works_without_iommu(&self) -> bool {
+        let parameters = self.kernel.host.sysfs_dir("module/vfio/parameters").ok().flatten();
+        let value = parameters.and_then(|dir| dir.read("enable_unsafe_noiommu_mode").ok()?);
+        value.as_deref() == Some("Y")
+    }
+
+    fn is_offered(&self, function: &Function, state: &State) -> Result<bool, BindingError> {
+        let driver = state.driver.as_deref();
+        Ok(driver.map(|driver| function.is_offered_by(driver)).transpose()?.unwrap_or(false))
+    }
+
+    /// What goes with the driver that it has.
+    fn uses(&self, function: &Function, now: &State) -> Result<Vec<Use>, BindingError> {
+        let mut uses = self.shared(function)?;
+        if !self.is_offered(function, now)? {
+            uses.extend(in_use::by_host(&self.kernel.host, function)?);
+        }
+        Ok(uses)
+    }
+
+    /// What goes with any driver.
+    fn shared(&self, function: &Function) -> Result<Vec<Use>, BindingError> {
+        Ok(function.virtual_functions()?.into_iter().map(Use::from).collect())
+    }
+
+    /// Whether a function may be taken from the driver that it has: nothing of it is used, and nobody has
+    /// it open. Who has is what a wait will be for.
+    fn check(
+        &self,
+        function: &Function,
+        now: &State,
+        uses: Result<Vec<Use>, BindingError>,
+        force: Force,
+    ) -> Result<Option<Holders>, BindingError> {
+        let address = function.address;
+        // Force helps also where it cannot be told.
+        let uses = if force == Force::Yes { uses.unwrap_or_default() } else { uses? };
+        let is_offered = self.is_offered(function, now)?;
+        let holders = if is_offered { self.kernel.holders(function) } else { None };
+        if force == Force::Yes {
+            uses.iter().for_each(|used| tracing::warn!(%address, %used, "forced"));
+            return Ok(holders);
+        }
+        if !uses.is_empty() {
+            return Err(BindingError::InUse { address, uses: Uses(uses) });
+        }
+        match (holders, &now.driver) {
+            (Some(holders), Some(driver)) => {
+                Err(BindingError::Held { address, driver: driver.clone(), holders })
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Why a function is not bound, unbound or restored.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use vfio_common::diagnosis::Holders;
+use vfio_common::sysfs::SysfsError;
+
+use super::attributes::errno;
+use super::{JournalError, Uses};
+use crate::Address;
+
+/// A function was not bound, unbound or restored.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindingError {
+    /// There is no such function.
+    #[error("there is no PCI function {address}: no {}", place.display())]
+    NoFunction {
+        /// Its address.
+        address: Address,
+        /// Where it was looked for.
+        place: PathBuf,
+    },
+    /// No driver can have this name.
+    #[error("{driver:?} is no name of a driver: give one such as vfio-pci")]
+    BadDriverName {
+        /// The name.
+        driver: String,
+    },
+    /// The driver is not there, or takes no functions by name.
+    #[error("there is no driver {driver} that functions can be bound to: modprobe {driver}")]
+    NoDriver {
+        /// The driver.
+        driver: String,
+    },
+    /// A bridge stays with the kernel.
+    #[error(
+        "{address} is a bridge, which no driver of VFIO takes: bind the functions behind it; it may \
+         stay with its driver"
+    )]
+    Bridge {
+        /// The bridge.
+        address: Address,
+    },
+    /// VFIO lets in groups only, and the function is in none.
+    #[error(
+        "{address} is in no IOMMU group: {}",
+        if *is_iommu_off {
+            "the IOMMU is off; switch it on in the firmware (VT-d, AMD-Vi) and on the kernel's command \
+             line (intel_iommu=on)"
+        } else {
+            "no IOMMU is in front of it, so VFIO does not take it"
+        }
+    )]
+    NoIommuGroup {
+        /// The function.
+        address: Address,
+        /// No function of this machine is in a group.
+        is_iommu_off: bool,
+    },
+    /// Taking the function away would take something away that is in use.
+    #[error("{address} is in use: {uses}; put an end to that, or force it")]
+    InUse {
+        /// The function.
+        address: Address,
+        /// What is in use, and how to end that.
+        uses: Uses,
+    },
+    /// The kernel would wait for whoever has the device open.
+    #[error(
+        "{address} cannot be taken from {driver}: {holders}; end it, or force it: the kernel then asks \
+         for the device and waits"
+    )]
+    Held {
+        /// The function.
+        address: Address,
+        /// The driver of VFIO that it is bound to.
+        driver: String,
+        /// Who has it open.
+        holders: Holders,
+    },
+    /// Only what VFIO has is unbound.
+    #[error(
+        "{address} is bound to {driver}, which does not offer it through VFIO: bind it to vfio-pci, \
+         which takes it from there"
+    )]
+    NotOfVfio {
+        /// The function.
+        address: Address,
+        /// The driver that has it.
+        driver: String,
+    },
+    /// The kernel refused a write.
+    #[error("cannot {action}: {hint}")]
+    Write {
+        /// What was to be done.
+        action: String,
+        /// What it may lie in, and the way out.
+        hint: &'static str,
+        /// The attribute and the error.
+        source: SysfsError,
+    },
+    /// The kernel has not finished. It goes on by itself, and a process that waits for it ends no earlier,
+    /// killed or not.
+    #[error(
+        "the kernel has not finished to {action} after {} s: {}; it goes on by itself, and this process \
+         ends no earlier; repeat this then",
+        patience.as_secs(),
+        holders.as_ref().map_or_else(
+            || "its log (dmesg) may say why".to_owned(),
+            |holders| format!("{holders}, and must close it"),
+        )
+    )]
+    Waits {
+        /// What was to be done.
+        action: String,
+        /// How long it was waited for.
+        patience: Duration,
+        /// Who has the device open, as far as is known.
+        holders: Option<Holders>,
+    },
+    /// There was no thread to wait for the kernel in.
+    #[error("cannot {action}: there is no thread for it")]
+    NoThread {
+        /// What was to be done.
+        action: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The writes went well, and the function is bound otherwise.
+    #[error(
+        "{address} is {}: another program binds functions at the same time; see which (driverctl, \
+         libvirt, udev), and try again",
+        match driver {
+            Some(driver) => format!("bound to {driver} now"),
+            None => "without driver now".to_owned(),
+        }
+    )]
+    TakenMeanwhile {
+        /// The function.
+        address: Address,
+        /// The driver that has it.
+        driver: Option<String>,
+    },
+    /// A bind failed on the way, and was undone.
+    #[error("{address} is not bound to {driver}, and is as it was")]
+    Undone {
+        /// The function.
+        address: Address,
+        /// The driver that it was to be bound to.
+        driver: String,
+        /// What failed.
+        source: Box<Self>,
+    },
+    /// A bind failed on the way, and so did undoing it.
+    #[error(
+        "{address} is not bound to {driver} and could not be put back ({undoing}): restore it when that \
+         is mended"
+    )]
+    Halfway {
+        /// The function.
+        address: Address,
+        /// The driver that it was to be bound to.
+        driver: String,
+        /// Why it could not be put back.
+        undoing: Box<Self>,
+        /// What failed first.
+        source: Box<Self>,
+    },
+    /// The driver that a function came from is not loaded any more.
+    #[error(
+        "{address} is without driver: {driver}, which had it, is not loaded any more; modprobe \
+         {driver}, which takes it then, or restore it again"
+    )]
+    OriginGone {
+        /// The function.
+        address: Address,
+        /// The driver that it came from.
+        driver: String,
+    },
+    /// What is recorded of functions cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Sysfs cannot be read.
+    #[error(transparent)]
+    Sysfs(#[from] SysfsError),
+}
+
+impl BindingError {
+    pub(super) fn write(action: String, source: SysfsError) -> Self {
+        let hint = match errno(&source) {
+            Some(Errno::ACCESS | Errno::PERM) => "run as root",
+            Some(Errno::ROFS) => "sysfs is mounted read-only here, as in most containers",
+            Some(Errno::NODEV | Errno::NOENT) => {
+                "it is gone, or was bound by somebody else meanwhile, or the driver does not take it"
+            }
+            Some(Errno::BUSY) => {
+                "something of it is in use, such as its virtual functions (sriov_numvfs)"
+            }
+            _ => "the kernel's log (dmesg) says why",
+        };
+        Self::Write { action, hint, source }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the machine uses a function for.
+
+mod parts;
+mod tables;
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use vfio_common::sysfs::{Host, SysfsError};
+
+use self::parts::{Block, Parts};
+use self::tables::{DefaultRoutes, Mounts, Swaps};
+use super::function::{Function, VirtualFunction};
+
+/// One thing that a function is used for. It prints as a part of a sentence, with the way to end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Use {
+    /// A file system is mounted from a disk, a partition, or what is made of them (LVM, RAID, encryption).
+    Mounted {
+        /// The block device.
+        device: String,
+        /// Where it is mounted.
+        at: String,
+    },
+    /// A mounted file system that spans disks has one of them.
+    FileSystem {
+        /// The block device.
+        device: String,
+        /// The file system's UUID.
+        uuid: String,
+    },
+    /// Swap space.
+    Swap {
+        /// The block device.
+        device: String,
+    },
+    /// Somebody has a disk to himself: ZFS, another mount namespace, a virtual machine.
+    Claimed {
+        /// The block device.
+        device: String,
+    },
+    /// A network interface is up.
+    InterfaceUp {
+        /// The interface.
+        interface: String,
+    },
+    /// A network interface carries the default route.
+    DefaultRoute {
+        /// The interface.
+        interface: String,
+    },
+    /// The display that the firmware started with, on which the console is.
+    BootDisplay,
+    /// A display shows a picture.
+    Display {
+        /// The connector.
+        connector: String,
+    },
+    /// It has virtual functions, which go with its driver, or keep VFIO from taking it.
+    VirtualFunction {
+        /// The virtual function's address.
+        name: String,
+        /// The driver that has it.
+        driver: Option<String>,
+    },
+}
+
+/// All that a function is used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uses(pub Vec<Use>);
+
+/// What the host uses a function for that its driver has.
+pub(super) fn by_host(host: &Host, function: &Function) -> Result<Vec<Use>, SysfsError> {
+    let mut uses = Vec::new();
+    if function.dir.read("boot_vga")?.as_deref() == Some("1") {
+        uses.push(Use::BootDisplay);
+    }
+    let parts = Parts::below(host, &function.dir)?;
+    uses.extend(parts.connectors.into_iter().map(|connector| Use::Display { connector }));
+    let routes = DefaultRoutes::read(host.proc_root());
+    for interface in parts.interfaces {
+        if routes.pass(&interface.name) {
+            uses.push(Use::DefaultRoute { interface: interface.name });
+        } else if interface.is_up {
+            uses.push(Use::InterfaceUp { interface: interface.name });
+        }
+    }
+    uses.extend(of_blocks(host, &parts.blocks)?);
+    Ok(uses)
+}
+
+fn of_blocks(host: &Host, blocks: &[Block]) -> Result<Vec<Use>, SysfsError> {
+    if blocks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut uses = Vec::new();
+    let (mounts, swaps) = (Mounts::read(host.proc_root()), Swaps::read(host.proc_root()));
+    for block in blocks {
+        let device = || block.name.clone();
+        let mounted = mounts.of(&block.number);
+        uses.extend(mounted.map(|at| Use::Mounted { device: device(), at: at.to_owned() }));
+        if swaps.has(&block.name) {
+            uses.push(Use::Swap { device: device() });
+        }
+    }
+    uses.extend(of_spanning(host, blocks)?);
+    if uses.is_empty() {
+        let claimed = blocks.iter().filter(|block| is_claimed(host, block));
+        uses.extend(claimed.map(|block| Use::Claimed { device: block.name.clone() }));
+    }
+    Ok(uses)
+}
+
+/// Btrfs mounts have a device number of their own; its directory is there while it is mounted.
+fn of_spanning(host: &Host, blocks: &[Block]) -> Result<Vec<Use>, SysfsError> {
+    let mut uses = Vec::new();
+    let Some(dir) = host.sysfs_dir("fs/btrfs")? else { return Ok(uses) };
+    for entry in dir.entries()?.into_iter().filter(|entry| entry.is_dir) {
+        let uuid = entry.name.to_string_lossy().into_owned();
+        let devices = format!("{uuid}/devices");
+        for block in blocks {
+            if dir.inode(format!("{devices}/{}", block.sysfs_name))?.is_some() {
+                uses.push(Use::FileSystem { device: block.name.clone(), uuid: uuid.clone() });
+            }
+        }
+    }
+    Ok(uses)
+}
+
+/// Whether the kernel would let nobody else have the disk: it is asked, by opening it so.
+fn is_claimed(host: &Host, block: &Block) -> bool {
+    let node = host.device_node(&block.name);
+    let is_it = fs::metadata(&node).is_ok_and(|found| {
+        let number = found.rdev();
+        let number = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+        found.file_type().is_block_device() && number == block.number
+    });
+    // Without O_CREAT, O_EXCL is a claim (open(2)). O_NONBLOCK starts no drive.
+    let Ok(flags) = i32::try_from((OFlags::EXCL | OFlags::NONBLOCK).bits()) else { return false };
+    is_it
+        && OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(node)
+            .is_err_and(|error| error.raw_os_error() == Some(Errno::BUSY.raw_os_error()))
+}
+
+impl From<VirtualFunction> for Use {
+    fn from(VirtualFunction { name, driver }: VirtualFunction) -> Self {
+        Self::VirtualFunction { name, driver }
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mounted { device, at } => write!(f, "{device} is mounted on {at} (umount {at})"),
+            Self::FileSystem { device, uuid } => {
+                write!(f, "{device} is part of the mounted btrfs {uuid} (umount it)")
+            }
+            Self::Swap { device } => write!(f, "{device} is swap space (swapoff /dev/{device})"),
+            Self::Claimed { device } => {
+                write!(
+                    f,
+                    "{device} is taken by another program or by the kernel (fuser /dev/{device})"
+                )
+            }
+            Self::InterfaceUp { interface } => {
+                write!(f, "{interface} is up (ip link set {interface} down)")
+            }
+            Self::DefaultRoute { interface } => {
+                write!(
+                    f,
+                    "{interface} carries the default route (ip route del default dev {interface})"
+                )
+            }
+            Self::BootDisplay => write!(f, "it is the display that the machine started with"),
+            Self::Display { connector } => write!(f, "{connector} shows a picture"),
+            Self::VirtualFunction { name, driver } => {
+                let driver = driver.as_deref().unwrap_or("no driver");
+                write!(
+                    f,
+                    "it has the virtual function {name} ({driver}; 0 in its sriov_numvfs removes"
+                )?;
+                write!(f, " them, for good)")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Uses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, one) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{one}")?;
+        }
+        Ok(())
+    }
+}
