@@ -62,7 +62,7 @@ impl Container {
             // The group leaves the container when it closes; leaving now says so at once.
             let left = group.unset_container();
             tracing::debug!(group = number, ?left, "detached after a failure");
-            return Err(OpenError::Step { step: OpenStep::SetIommu, source });
+            return Err(OpenError::Step { step: OpenStep::SetIommu { group: number }, source });
         }
         *attached = attached.saturating_add(1);
         self.attach.attach();

@@ -28,7 +28,7 @@ mod vfio;
 
 pub use error::{OpenError, OpenStep};
 pub use member::Member;
-pub(crate) use member::is_of_vfio;
+pub(crate) use member::{is_iommu_off, is_of_vfio};
 pub(crate) use node::DeviceNumber;
 pub use node::Nodes;
 pub use opener::{Opener, Target};
