@@ -1,5 +1,5 @@
-//! What only a real kernel can show. Runs inside the virtual machine of `tests/kernel/run`, as root,
-//! with the modules mtty, mdpy, mbochs and mdevtest loaded.
+//! What only a real kernel can show. Runs inside the virtual machines of `tests/kernel/run`, as root,
+//! with the modules mtty, mdpy, mbochs and mdevtest loaded where nothing else is said.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,12 +8,21 @@
 )]
 #![forbid(unsafe_code)]
 
+mod machine;
+mod pci_function;
+mod vfio_pci;
+
+// On the machine `default`.
 mod dma;
 mod doctor;
 mod life;
-mod machine;
 mod migration;
 mod pci_interrupts;
 mod program;
 mod refusals;
 mod routes;
+
+// On a machine that names them in `tests/kernel/lib/machines.sh`.
+mod iommu_off;
+mod no_mdev;
+mod no_remapping;

@@ -1,0 +1,50 @@
+//! PCI devices of the machine under vfio-pci, for the length of a test.
+
+use std::fs;
+use std::path::PathBuf;
+
+use vfio_common::device::Device;
+use vfio_common::route::{Opener as _, Target};
+
+use crate::machine;
+
+/// A PCI device bound to vfio-pci until it is dropped.
+pub(crate) struct Bound(&'static str);
+
+impl Bound {
+    pub(crate) fn new(address: &'static str) -> Self {
+        let bound = Self(address);
+        if bound.path("driver").exists() {
+            fs::write(bound.path("driver/unbind"), address).unwrap();
+        }
+        fs::write(bound.path("driver_override"), "vfio-pci").unwrap();
+        fs::write("/sys/bus/pci/drivers_probe", address).unwrap();
+        bound
+    }
+
+    /// A file of its folder in sysfs.
+    pub(crate) fn path(&self, attribute: &str) -> PathBuf {
+        PathBuf::from("/sys/bus/pci/devices").join(self.0).join(attribute)
+    }
+
+    /// Opens it by the route of this run, in an address space of its own.
+    pub(crate) fn open(&self) -> Device {
+        machine::vfio().open(&self.target()).unwrap()
+    }
+
+    /// What an opener wants to know of it.
+    pub(crate) fn target(&self) -> Target {
+        let sysfs = format!("bus/pci/devices/{}", self.0).into();
+        Target { name: self.0.to_owned(), sysfs }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // It is gone already where a test unbound it itself.
+        let _ = fs::write(self.path("driver/unbind"), self.0);
+        let _ = fs::write(self.path("driver_override"), "\n");
+        // Back to the driver that the kernel had for it.
+        let _ = fs::write("/sys/bus/pci/drivers_probe", self.0);
+    }
+}
