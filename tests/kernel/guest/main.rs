@@ -14,10 +14,15 @@ mod vfio_pci;
 
 // On the machine `default`.
 mod dma;
+mod dma_limits;
 mod doctor;
+mod driver_faults;
 mod life;
+mod mediated_dma;
 mod migration;
+mod nodes;
 mod pci_interrupts;
+mod pci_refusals;
 mod program;
 mod refusals;
 mod routes;

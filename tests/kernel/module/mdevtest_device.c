@@ -93,7 +93,7 @@ static void mdevtest_release_dev(struct vfio_device *vdev)
 
 static int mdevtest_open_device(struct vfio_device *vdev)
 {
-	return 0;
+	return mdevtest_fault_open();
 }
 
 static void mdevtest_close_device(struct vfio_device *vdev)
@@ -114,6 +114,14 @@ static void mdevtest_request(struct vfio_device *vdev, unsigned int count)
 	mutex_lock(&dev->lock);
 	mdevtest_irq_fire(dev, VFIO_PCI_REQ_IRQ_INDEX, 0);
 	mutex_unlock(&dev->lock);
+}
+
+static void mdevtest_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct mdevtest_device *dev = to_mdevtest(vdev);
+
+	if (dev->model->dma_unmap)
+		dev->model->dma_unmap(dev);
 }
 
 void mdevtest_ram_clear(struct mdevtest_device *dev, u32 index)
@@ -236,8 +244,11 @@ static int mdevtest_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 	const struct mdevtest_region_desc *desc;
 	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u64 length = vma->vm_end - vma->vm_start;
-	int index;
+	int index, ret;
 
+	ret = mdevtest_fault_mmap();
+	if (ret)
+		return ret;
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	index = region_find(dev, start, length, true);
@@ -344,6 +355,7 @@ static long mdevtest_ioctl(struct vfio_device *vdev, unsigned int cmd,
 {
 	struct mdevtest_device *dev = to_mdevtest(vdev);
 	void __user *user = (void __user *)arg;
+	int ret;
 
 	switch (cmd) {
 	case VFIO_DEVICE_GET_INFO:
@@ -355,6 +367,9 @@ static long mdevtest_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	case VFIO_DEVICE_SET_IRQS:
 		return mdevtest_set_irqs(dev, user);
 	case VFIO_DEVICE_RESET:
+		ret = mdevtest_fault_reset();
+		if (ret)
+			return ret;
 		mutex_lock(&dev->lock);
 		dev->model->reset(dev);
 		mutex_unlock(&dev->lock);
@@ -378,4 +393,5 @@ const struct vfio_device_ops mdevtest_device_ops = {
 	.ioctl = mdevtest_ioctl,
 	.mmap = mdevtest_mmap,
 	.request = mdevtest_request,
+	.dma_unmap = mdevtest_dma_unmap,
 };

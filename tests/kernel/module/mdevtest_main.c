@@ -19,7 +19,8 @@ struct mdevtest_parent {
 	struct device dev;
 	struct mdev_parent parent;
 	struct mdev_driver *driver;
-	struct mdev_type *types[1];
+	struct mdev_type *types[2];
+	unsigned int nr_types;
 	const char *name;
 };
 
@@ -59,6 +60,8 @@ static int mdevtest_probe(struct mdev_device *mdev)
 	ret = vfio_register_emulated_iommu_dev(&dev->vdev);
 	if (ret)
 		vfio_put_device(&dev->vdev);
+	else
+		mdevtest_fault_create();
 	return ret;
 }
 
@@ -113,16 +116,24 @@ static struct mdevtest_type platform_type = {
 	.model = &mdevtest_platform,
 };
 
+static struct mdevtest_type dma_type = {
+	.type.sysfs_name = "dma",
+	.type.pretty_name = "DMA test device",
+	.model = &mdevtest_dma,
+};
+
 static struct mdevtest_parent parents[] = {
 	{
 		.name = "mdevtest",
 		.driver = &sparse_driver,
 		.types = { &sparse_type.type },
+		.nr_types = 1,
 	},
 	{
 		.name = "mdevtest-soc",
 		.driver = &platform_driver,
-		.types = { &platform_type.type },
+		.types = { &platform_type.type, &dma_type.type },
+		.nr_types = 2,
 	},
 };
 
@@ -155,7 +166,7 @@ static int __init mdevtest_parent_add(struct mdevtest_parent *parent)
 
 	ret = mdev_register_parent(&parent->parent, &parent->dev,
 				   parent->driver, parent->types,
-				   ARRAY_SIZE(parent->types));
+				   parent->nr_types);
 	if (ret)
 		goto err_del;
 	return 0;
