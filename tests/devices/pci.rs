@@ -119,7 +119,7 @@ fn a_function_answers_on_memory_and_ports_while_it_is_bound() {
     let config = device.pci_config().unwrap().unwrap();
     assert!(config.has_io_bar().unwrap());
     let opened = config.command().unwrap();
-    for before in [opened - ANSWERS, opened - ANSWERS | Command::MEMORY, opened | ANSWERS] {
+    for before in [opened - ANSWERS, (opened - ANSWERS) | Command::MEMORY, opened | ANSWERS] {
         config.set_command(before).unwrap();
         assert_eq!(config.command().unwrap(), before);
         let row = bus.plug(&address()).unwrap();

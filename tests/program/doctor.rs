@@ -246,16 +246,6 @@ fn a_group_without_iommu_is_refused() {
 }
 
 #[test]
-fn a_device_cgroup_is_no_more_than_a_hint() {
-    let mock = Mock::new();
-    fs::write(mock.proc.path().join("1/cgroup"), "0::/system.slice/docker-1f.scope\n").unwrap();
-    let ran = mock.run(&[UUID]);
-    assert_eq!(ran.status, 0);
-    let parts = ["note", "forbidden by the device cgroup", "docker-1f", "allow `c 1:3 rw`"];
-    assert_parts(&ran.stdout, &parts);
-}
-
-#[test]
 fn little_memory_to_lock_is_a_warning() {
     let mock = Mock::new();
     fs::write(mock.proc.path().join("1/status"), "CapEff:\t0000000000000000\n").unwrap();

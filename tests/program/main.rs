@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod doctor;
+mod failures_page;
 mod mistakes;
 mod pci;
 mod pci_binding;

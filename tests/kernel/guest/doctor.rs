@@ -12,6 +12,8 @@ use vfio_common::route::{Opener as _, Route, Target, Vfio};
 use vfio_common::sysfs::Host;
 
 use crate::machine::{self, Created, Ran, device_node, link_name, ran};
+use crate::pci_function::{EDU, release};
+use crate::vfio_pci::Bound;
 
 /// These two share a group: an idle device, and a network card that its driver uses.
 const IDLE: &str = "0000:01:01.0";
@@ -207,30 +209,9 @@ fn a_name_that_the_group_does_not_have_is_answered_with_those_it_has() {
     assert_parts(&error.to_string(), &[&format!("the group has {}", card.uuid)]);
 }
 
-/// A PCI function on vfio-pci; taken from it when dropped.
-struct OnVfio(&'static str);
-
-impl OnVfio {
-    fn bind(name: &'static str) -> Self {
-        let device = Path::new("/sys/bus/pci/devices").join(name);
-        fs::write(device.join("driver_override"), "vfio-pci").unwrap();
-        fs::write("/sys/bus/pci/drivers_probe", name).unwrap();
-        assert_eq!(link_name(device.join("driver")), "vfio-pci");
-        Self(name)
-    }
-}
-
-impl Drop for OnVfio {
-    fn drop(&mut self) {
-        let device = Path::new("/sys/bus/pci/devices").join(self.0);
-        let _ = fs::write("/sys/bus/pci/drivers/vfio-pci/unbind", self.0);
-        let _ = fs::write(device.join("driver_override"), "\n");
-    }
-}
-
 #[test]
 fn a_group_that_is_not_viable_names_the_offender() {
-    let _bound = OnVfio::bind(IDLE);
+    let _bound = Bound::new(IDLE);
     let offender = format!("{USED} is bound to e1000e");
     let diagnosed = doctor(IDLE);
     assert_eq!(diagnosed.status, 1);
@@ -246,14 +227,14 @@ fn a_group_that_is_not_viable_names_the_offender() {
 
 #[test]
 fn a_pci_function_should_open_once_it_is_bound() {
-    let name = "0000:00:04.0";
+    let name = EDU;
     // Other tests leave it bound.
-    drop(OnVfio(name));
+    release(name);
     let before = doctor(name);
     assert_eq!(before.status, 1);
     assert_parts(&before.stdout, &["is bound to no kernel driver", "vfio-pci"]);
     assert_parts(&open_error(name), &["/dev/vfio/"]);
-    let _bound = OnVfio::bind(name);
+    let _bound = Bound::new(name);
     let ran = doctor(name);
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
     assert!(!ran.stdout.contains("remapping"), "{}", ran.stdout);

@@ -30,17 +30,18 @@ prepare_work_dir() {
     # The guest's disk, empty.
     truncate --size 16M "$work/disk"
     # Logs of an earlier run would only mislead.
-    rm -f -- "$logs"/{tests,console}.log
-    trap 'keep_logs; rm -rf -- "$work"' EXIT
+    rm -f -- "$logs"/*.log
+    trap 'keep_logs interrupted; rm -rf -- "$work"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
 }
 
+# Moves the logs of a boot to where they stay, as those of a machine.
 keep_logs() {
     local log
     for log in "$tests_log" "$console_log"; do
         if [[ -e $log ]]; then
-            mv -f -- "$log" "$logs/"
+            mv -f -- "$log" "$logs/$1.${log##*/}"
         fi
     done
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Reads the logs of a run. What is not proved to have passed has failed.
+# Reads the logs of each machine. What is not proved to have passed has failed.
 
 passed=0
 failed=0
@@ -8,16 +8,19 @@ failed=0
 kernel_trouble='BUG[: ]|WARNING: |Oops|Kernel panic|cut here|INFO: |possible (circular|recursive|irq) '
 kernel_trouble+='|inconsistent lock state|suspicious RCU|detected stalls|self-detected stall|blocked for more than'
 kernel_trouble+='|general protection fault|unable to handle|corruption|Poison overwritten|Redzone overwritten'
-kernel_trouble+='|UBSAN|KASAN|refcount_t|lock freed|soft lockup|hard LOCKUP'
+kernel_trouble+='|UBSAN|KASAN|refcount_t|lock freed|soft lockup|hard LOCKUP|nobody cared'
 
 # A failure that no single test stands for.
 problem() {
     failed=$((failed + 1))
-    echo "FAILED: $*"
+    echo "FAILED: ${machine:+$machine: }$*"
 }
 
-report() {
-    local line exe='' finished=() ended=no in_dmesg=no dmesg=()
+# The logs of a boot that has ended.
+report_machine() {
+    local line exe='' finished=() ended=no in_dmesg=no dmesg=() failed_before=$failed
+    local machine=$1 wanted lists=$work/root/etc/machines/$1
+    mapfile -t wanted <"$lists/runs"
 
     while IFS= read -r line || [[ -n $line ]]; do
         line=${line//$'\r'/}
@@ -48,20 +51,23 @@ report() {
     done <"$tests_log"
 
     [[ -z $exe ]] || problem "$exe did not finish${pending:+, it was running $pending}"
-    [[ "${finished[*]}" == "${runs[*]}" ]] ||
-        problem "ran (${finished[*]}) to the end instead of (${runs[*]})"
-    ((passed > 0)) || problem "no test has passed"
+    [[ "${finished[*]}" == "${wanted[*]}" ]] ||
+        problem "ran (${finished[*]}) to the end instead of (${wanted[*]})"
     report_kernel "$ended" "${dmesg[@]}"
 
-    if ((failed)); then
+    if ((failed > failed_before)); then
         # Whoever looks at the output of a build machine sees nothing else.
         echo "--- end of the tests' output ---"
         sed '/^@mdevbus dmesg/,$d' "$tests_log" | tr -d '\r' | tail -n 40
         echo
         echo "--- end of the kernel's messages ---"
         { printf '%s\n' "${dmesg[@]}"; tr -d '\r' <"$console_log"; } | tail -n 60
-        echo "--- whole logs: $logs/tests.log, $logs/console.log ---"
+        echo "--- whole logs: $logs/$machine.tests.log, $logs/$machine.console.log ---"
     fi
+}
+
+report_total() {
+    ((passed > 0)) || problem "no test has passed"
     echo "$passed passed, $failed failed"
     ((failed == 0))
 }
@@ -71,11 +77,11 @@ report_kernel() {
     shift
 
     if ((qemu_status == 124 || qemu_status == 137)); then
-        problem "the guest did not end within $time_limit s"
+        problem "it did not end within $time_limit s"
     elif ((qemu_status)); then
         problem "QEMU ended with status $qemu_status"
     fi
-    [[ $ended == yes ]] || problem "the guest did not reach its end"
+    [[ $ended == yes ]] || problem "it did not reach its end"
 
     trouble=$({ printf '%s\n' "$@"; cat "$console_log"; } | grep -aE "$kernel_trouble" || true)
     if [[ -n $trouble ]]; then
@@ -88,6 +94,7 @@ executable_begin() {
     results=0 oks=0 failures=0
     exe_passed=0 exe_failed=0
     summary='' pending='' in_failures=no
+    expected=$(wc -l <"$lists/${exe%@*}")
 }
 
 # One line of libtest's output. A test's own output may stand between its name
@@ -102,7 +109,7 @@ executable_line() {
         in_failures=no
     elif [[ $line == failures: ]]; then
         in_failures=yes
-        echo "$exe: $line"
+        echo "$machine: $exe: $line"
     elif [[ $in_failures == yes ]]; then
         echo "    $line"
     elif [[ $line =~ ^test\ (.+)\ \.\.\.\ (ok|FAILED|ignored.*)$ ]]; then
@@ -116,7 +123,7 @@ executable_line() {
 }
 
 test_result() {
-    echo "$exe: test $1 ... $2"
+    echo "$machine: $exe: test $1 ... $2"
     results=$((results + 1))
     case $2 in
     ok) oks=$((oks + 1)) ;;
@@ -137,8 +144,8 @@ executable_end() {
         problem "$exe printed $results results ($oks ok, $failures failed), but counts $exe_results ($exe_passed ok, $exe_failed failed)"
     elif [[ $status != 0 && $exe_failed == 0 ]]; then
         problem "$exe ended with status $status though no test failed"
-    elif ((exe_passed + exe_failed == 0)) && ((${#filters[@]} == 0)); then
-        problem "$exe ran no test"
+    elif ((exe_passed + exe_failed != expected)); then
+        problem "$exe ran $((exe_passed + exe_failed)) of $expected tests"
     elif [[ $status == 0 && ($summary != ok || $exe_failed != 0) ]]; then
         problem "$exe ended with status 0 though tests failed"
     fi

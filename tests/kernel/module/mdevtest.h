@@ -53,6 +53,8 @@ struct mdevtest_model {
 	void (*access)(struct mdevtest_device *dev, u32 index, u32 offset,
 		       void *value, u32 width, bool write);
 	void (*reset)(struct mdevtest_device *dev);
+	/* Memory of the user goes away. May be NULL. Takes no lock. */
+	void (*dma_unmap)(struct mdevtest_device *dev);
 };
 
 struct mdevtest_region {
@@ -77,6 +79,8 @@ struct mdevtest_device {
 	 */
 	struct mutex lock;
 	struct mdevtest_irq irqs[MDEVTEST_MAX_IRQS];
+	/* Pages of the user that are in use; not guarded. */
+	atomic_t pinned;
 	u32 scratch;
 	u32 accesses;
 	u32 doorbells;
@@ -104,10 +108,17 @@ long mdevtest_set_irqs(struct mdevtest_device *dev, void __user *arg);
 void mdevtest_irq_fire(struct mdevtest_device *dev, u32 index, u32 vector);
 void mdevtest_irq_disable_all(struct mdevtest_device *dev);
 
-/* mdevtest_sparse.c, mdevtest_platform.c */
+/* mdevtest_faults.c */
+void mdevtest_fault_create(void);
+int mdevtest_fault_open(void);
+int mdevtest_fault_mmap(void);
+int mdevtest_fault_reset(void);
+
+/* mdevtest_sparse.c, mdevtest_platform.c, mdevtest_dma.c */
 extern const struct mdevtest_model mdevtest_sparse;
 extern const struct mdevtest_model mdevtest_platform;
 extern const struct mdevtest_model mdevtest_kvm;
 extern const struct mdevtest_model mdevtest_kvm_einval;
+extern const struct mdevtest_model mdevtest_dma;
 
 #endif

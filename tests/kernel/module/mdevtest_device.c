@@ -93,6 +93,10 @@ static void mdevtest_release_dev(struct vfio_device *vdev)
 
 static int mdevtest_open_device(struct vfio_device *vdev)
 {
+	int error = mdevtest_fault_open();
+
+	if (error)
+		return error;
 	return vdev->kvm ? 0 : to_mdevtest(vdev)->model->without_kvm;
 }
 
@@ -114,6 +118,14 @@ static void mdevtest_request(struct vfio_device *vdev, unsigned int count)
 	mutex_lock(&dev->lock);
 	mdevtest_irq_fire(dev, VFIO_PCI_REQ_IRQ_INDEX, 0);
 	mutex_unlock(&dev->lock);
+}
+
+static void mdevtest_dma_unmap(struct vfio_device *vdev, u64 iova, u64 length)
+{
+	struct mdevtest_device *dev = to_mdevtest(vdev);
+
+	if (dev->model->dma_unmap)
+		dev->model->dma_unmap(dev);
 }
 
 void mdevtest_ram_clear(struct mdevtest_device *dev, u32 index)
@@ -236,8 +248,11 @@ static int mdevtest_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
 	const struct mdevtest_region_desc *desc;
 	u64 start = (u64)vma->vm_pgoff << PAGE_SHIFT;
 	u64 length = vma->vm_end - vma->vm_start;
-	int index;
+	int index, ret;
 
+	ret = mdevtest_fault_mmap();
+	if (ret)
+		return ret;
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	index = region_find(dev, start, length, true);
@@ -344,6 +359,7 @@ static long mdevtest_ioctl(struct vfio_device *vdev, unsigned int cmd,
 {
 	struct mdevtest_device *dev = to_mdevtest(vdev);
 	void __user *user = (void __user *)arg;
+	int ret;
 
 	switch (cmd) {
 	case VFIO_DEVICE_GET_INFO:
@@ -355,6 +371,9 @@ static long mdevtest_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	case VFIO_DEVICE_SET_IRQS:
 		return mdevtest_set_irqs(dev, user);
 	case VFIO_DEVICE_RESET:
+		ret = mdevtest_fault_reset();
+		if (ret)
+			return ret;
 		mutex_lock(&dev->lock);
 		dev->model->reset(dev);
 		mutex_unlock(&dev->lock);
@@ -378,4 +397,5 @@ const struct vfio_device_ops mdevtest_device_ops = {
 	.ioctl = mdevtest_ioctl,
 	.mmap = mdevtest_mmap,
 	.request = mdevtest_request,
+	.dma_unmap = mdevtest_dma_unmap,
 };

@@ -19,7 +19,7 @@ struct mdevtest_parent {
 	struct device dev;
 	struct mdev_parent parent;
 	struct mdev_driver *driver;
-	struct mdev_type *types[3];
+	struct mdev_type *types[4];
 	unsigned int nr_types;
 	const char *name;
 };
@@ -60,6 +60,8 @@ static int mdevtest_probe(struct mdev_device *mdev)
 	ret = vfio_register_emulated_iommu_dev(&dev->vdev);
 	if (ret)
 		vfio_put_device(&dev->vdev);
+	else
+		mdevtest_fault_create();
 	return ret;
 }
 
@@ -126,6 +128,12 @@ static struct mdevtest_type kvm_einval_type = {
 	.model = &mdevtest_kvm_einval,
 };
 
+static struct mdevtest_type dma_type = {
+	.type.sysfs_name = "dma",
+	.type.pretty_name = "DMA test device",
+	.model = &mdevtest_dma,
+};
+
 static struct mdevtest_parent parents[] = {
 	{
 		.name = "mdevtest",
@@ -140,8 +148,9 @@ static struct mdevtest_parent parents[] = {
 			&platform_type.type,
 			&kvm_type.type,
 			&kvm_einval_type.type,
+			&dma_type.type,
 		},
-		.nr_types = 3,
+		.nr_types = 4,
 	},
 };
 

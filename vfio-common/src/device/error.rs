@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 /// A device could not tell about itself or do as told. Register accesses have an error of their
 /// own, [`RegionError`](crate::region::RegionError).
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +39,20 @@ pub enum DeviceError {
         source: io::Error,
     },
     /// `VFIO_DEVICE_RESET` failed on a device that can be reset.
-    #[error("cannot reset {device}")]
+    #[error("cannot reset {device}{}", reset_hint(source))]
     Reset {
         /// The device's name.
         device: Arc<str>,
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+fn reset_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::AGAIN) => {
+            ": another reset, or a change of its power state, keeps it busy; try again"
+        }
+        _ => "",
+    }
 }

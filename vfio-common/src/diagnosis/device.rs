@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{as_notes, is_open};
 use super::{Examination, Finding, Severity};
-use crate::route::{DeviceNumber, Member, Route, Target, is_of_vfio, wants_kvm};
+use crate::route::{DeviceNumber, Member, Route, Target, is_iommu_off, is_of_vfio, wants_kvm};
 use crate::sysfs::{Dir, SysfsError};
 
 const GROUPS: &str = "kernel/iommu_groups";
@@ -47,7 +47,7 @@ impl Examination {
             return Ok(findings);
         };
         if !group.emulated {
-            findings.extend(self.viability(name, &group)?);
+            findings.extend(self.viability(target, &group)?);
         }
         if self.nodes {
             findings.extend(self.access(target, &group, findings.is_empty()));
@@ -89,8 +89,7 @@ impl Examination {
     }
 
     fn no_group(&self, name: &str, has_driver: bool) -> Result<Option<Finding>, SysfsError> {
-        let groups = self.host.sysfs_dir(GROUPS)?.map(|dir| dir.entries()).transpose()?;
-        if groups.is_none_or(|groups| groups.is_empty()) {
+        if is_iommu_off(&self.host)? {
             let problem = "is in no IOMMU group, and neither is any other device: the IOMMU is off";
             return Ok(Some(Finding::error(name, problem).remedy(
                 "switch it on in the firmware (VT-d, AMD-Vi) and on the kernel's command line \
@@ -104,7 +103,8 @@ impl Examination {
         }))
     }
 
-    fn viability(&self, name: &str, group: &Group) -> Result<Vec<Finding>, SysfsError> {
+    fn viability(&self, target: &Target, group: &Group) -> Result<Vec<Finding>, SysfsError> {
+        let name = &target.name;
         let members = Member::of_group(&self.host, group.number)?;
         // The device's own driver was complained about.
         let offenders = members
@@ -123,7 +123,14 @@ impl Examination {
                     .remedy("a device without IOMMU can write to all memory: switch the IOMMU on"),
             );
         } else if self.nodes {
-            findings.extend(self.interrupt_remapping());
+            let by_cdev = match self.route {
+                Route::Group => false,
+                Route::Cdev => true,
+                Route::Auto => {
+                    self.cdev_access(target).is_some_and(|found| self.is_cdev_open(&found))
+                }
+            };
+            findings.extend(self.interrupt_remapping(by_cdev));
         }
         Ok(findings)
     }
@@ -138,17 +145,20 @@ impl Examination {
                 let problem = "has no character device: this kernel is built without them";
                 vec![Finding::error(&target.name, problem).remedy("open it by its group")]
             }
-            // Both parts of a route must be open; the iommufd alone would lead nowhere.
             (Route::Auto, Some(by_cdev)) => {
-                let cdev_works = is_open(&by_cdev) && self.iommufd_node().is_none();
                 let by_group = by_group();
-                match (cdev_works, is_open(&by_group)) {
+                match (self.is_cdev_open(&by_cdev), is_open(&by_group)) {
                     (true, _) => by_cdev,
                     (false, true) => by_group.into_iter().chain(as_notes(by_cdev)).collect(),
                     (false, false) => by_group.into_iter().chain(by_cdev).collect(),
                 }
             }
         }
+    }
+
+    /// Whether the route by character device is open as far as nodes go: both of its parts must be.
+    fn is_cdev_open(&self, by_cdev: &[Finding]) -> bool {
+        is_open(by_cdev) && self.iommufd_node().is_none()
     }
 
     /// `None`: the kernel gives it no character device.

@@ -22,10 +22,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What cannot be known from there is not claimed: a device cgroup made of BPF shows nowhere, and
-//! kernels before 6.18 do not say which VFIO device a descriptor stands for.
+//! What cannot be known from there is not claimed: kernels before 6.18 do not say which VFIO device a
+//! descriptor stands for.
 
-mod cgroup;
 mod device;
 mod finding;
 mod machine;

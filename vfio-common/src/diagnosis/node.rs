@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::{Examination, Finding};
@@ -50,7 +51,7 @@ impl Examination {
         match fs::metadata(&node) {
             Err(error) => Some(Finding::error(node.display(), not_seen(&error)).remedy(missing)),
             Ok(found) if !found.file_type().is_char_device() => Some(no_node(&node)),
-            Ok(found) => refused(&node, &found).map(|problem| no_access(&node, problem)),
+            Ok(found) => refused(&node, &found, |problem| no_access(&node, problem)),
         }
     }
 
@@ -73,12 +74,8 @@ impl Examination {
             let remedy = "let udev make it again (udevadm trigger), or start the container anew";
             return vec![Finding::error(subject, problem).remedy(remedy)];
         }
-        let mut findings: Vec<_> = refused(node, &found)
-            .map(|problem| Finding::error(subject, problem).remedy(UDEV_RULE))
-            .into_iter()
-            .collect();
-        findings.extend(self.cgroup(node, &number.to_string()));
-        findings
+        let no_access = |problem| Finding::error(subject, problem).remedy(UDEV_RULE);
+        refused(node, &found, no_access).into_iter().collect()
     }
 }
 
@@ -110,21 +107,32 @@ fn no_node(node: &Path) -> Finding {
 }
 
 /// Why this process may not open a node for reading and writing. The kernel is asked, for it knows
-/// of capabilities and access control lists.
-fn refused(node: &Path, found: &Metadata) -> Option<String> {
+/// of capabilities, access control lists and device cgroups, and makes the same checks when the node is
+/// opened (`inode_permission` in `fs/namei.c`). `no_access` makes a finding of owner and mode.
+fn refused(
+    node: &Path,
+    found: &Metadata,
+    no_access: impl FnOnce(String) -> Finding,
+) -> Option<Finding> {
     let wanted = Access::READ_OK | Access::WRITE_OK;
-    rustix::fs::accessat(CWD, node, wanted, AtFlags::EACCESS).err()?;
+    let errno = rustix::fs::accessat(CWD, node, wanted, AtFlags::EACCESS).err()?;
+    if errno == Errno::PERM {
+        let number = DeviceNumber(found.rdev());
+        let remedy = format!("allow `c {number} rw` there (--device {})", node.display());
+        let problem = "is forbidden by the device cgroup of this process";
+        return Some(Finding::error(node.display(), problem).remedy(remedy));
+    }
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let mut gids: Vec<_> = getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
     gids.push(gid);
     gids.sort_unstable();
     gids.dedup();
     let gids: Vec<_> = gids.iter().map(u32::to_string).collect();
-    Some(format!(
+    Some(no_access(format!(
         "is refused to user {uid} (groups {}): it has owner {}:{} and mode {:04o}",
         gids.join(", "),
         found.uid(),
         found.gid(),
         found.mode() & 0o7777
-    ))
+    )))
 }

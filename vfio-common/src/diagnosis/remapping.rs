@@ -14,26 +14,27 @@ enum Remapping {
 }
 
 impl Examination {
-    /// Devices in a group of an IOMMU need it.
-    pub(super) fn interrupt_remapping(&self) -> Option<Finding> {
+    /// Devices in a group of an IOMMU need it. Each route has a module that can be told otherwise.
+    pub(super) fn interrupt_remapping(&self, by_cdev: bool) -> Option<Finding> {
         let interrupts = fs::read_to_string(self.host.proc_root().join("interrupts")).ok()?;
         if remapping(&interrupts) != Remapping::Off {
             return None;
         }
         let subject = "interrupt remapping";
-        let parameters = self.host.sysfs_dir("module/vfio_iommu_type1/parameters").ok()?;
+        let module = if by_cdev { "iommufd" } else { "vfio_iommu_type1" };
+        let parameters = self.host.sysfs_dir(format!("module/{module}/parameters")).ok()?;
         let allowed = parameters.and_then(|dir| dir.read("allow_unsafe_interrupts").ok()?);
         if allowed.is_some_and(|allowed| allowed.trim() == "Y") {
-            return Some(Finding::warning(
-                subject,
-                "is off, and vfio_iommu_type1.allow_unsafe_interrupts lets devices in all the same: \
-                 they can send any interrupt",
-            ));
+            let problem = format!(
+                "is off, and {module}.allow_unsafe_interrupts lets devices in all the same: they can send \
+                 any interrupt"
+            );
+            return Some(Finding::warning(subject, problem));
         }
-        Some(Finding::error(subject, "is off").remedy(
-            "enable it in the firmware (VT-d, AMD-Vi), or load vfio_iommu_type1 with \
-             allow_unsafe_interrupts=1 if you trust the device",
-        ))
+        Some(Finding::error(subject, "is off").remedy(format!(
+            "enable it in the firmware (VT-d, AMD-Vi), or switch {module}.allow_unsafe_interrupts on if \
+             you trust the device"
+        )))
     }
 }
 

@@ -75,7 +75,9 @@ impl Container {
     pub(super) fn attach(&self, group: &GroupFd, number: u32) -> Result<(), OpenError> {
         let mut attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
         let (set_container, set_iommu) = match self.iommu {
-            Iommu::Type1 { .. } => (OpenStep::SetContainer { group: number }, OpenStep::SetIommu),
+            Iommu::Type1 { .. } => {
+                (OpenStep::SetContainer { group: number }, OpenStep::SetIommu { group: number })
+            }
             Iommu::Absent => {
                 let step = OpenStep::AttachNoIommu { group: number };
                 (step.clone(), step)

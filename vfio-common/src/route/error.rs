@@ -43,10 +43,20 @@ pub enum OpenError {
         /// The device's name.
         device: String,
     },
+    /// It is in no IOMMU group, and no other device that does DMA is: there is no IOMMU at work.
+    #[error(
+        "{device} is in no IOMMU group, and neither is any other device: the IOMMU is off; switch it on in \
+         the firmware (VT-d, AMD-Vi) and on the kernel's command line (intel_iommu=on)"
+    )]
+    IommuOff {
+        /// The device's name.
+        device: String,
+    },
     /// It has no character device, and no other route was allowed.
     #[error(
-        "this kernel gives {device} no character device (CONFIG_VFIO_DEVICE_CDEV, Linux 6.6): open it \
-         by its group"
+        "{device} has no character device: no kernel driver that offers it through VFIO is bound to it, \
+         or this kernel makes none (CONFIG_VFIO_DEVICE_CDEV, Linux 6.6; none without an IOMMU) and it \
+         opens by its group"
     )]
     NoCdev {
         /// The device's name.
@@ -238,7 +248,10 @@ pub enum OpenStep {
         group: u32,
     },
     /// `VFIO_SET_IOMMU`.
-    SetIommu,
+    SetIommu {
+        /// The group.
+        group: u32,
+    },
     /// `VFIO_GROUP_SET_CONTAINER` and `VFIO_SET_IOMMU` for a group without an IOMMU.
     AttachNoIommu {
         /// The group.
@@ -280,7 +293,9 @@ impl fmt::Display for OpenStep {
             Self::AskContainer => write!(f, "ask the container what it can do"),
             Self::AskGroup { group } => write!(f, "read the status of group {group}"),
             Self::SetContainer { group } => write!(f, "attach group {group} to a container"),
-            Self::SetIommu => write!(f, "set the container's IOMMU to type 1 version 2"),
+            Self::SetIommu { group } => {
+                write!(f, "set the IOMMU of the container of group {group} to type 1 version 2")
+            }
             Self::AttachNoIommu { group } => {
                 write!(f, "attach group {group}, which has no IOMMU, to a container")
             }
@@ -309,14 +324,15 @@ impl OpenStep {
                  container has groups with and without an IOMMU, which do not mix"
             }
             (Self::SetContainer { .. }, Some(Errno::BADFD))
-            | (Self::SetIommu, Some(Errno::INVAL)) => {
+            | (Self::SetIommu { .. }, Some(Errno::INVAL)) => {
                 ": this is a defect of this program, report it"
             }
-            (Self::SetIommu, Some(Errno::PERM)) => {
-                ": the machine has no interrupt remapping; enable it in the firmware, or load \
-                 vfio_iommu_type1 with allow_unsafe_interrupts=1 if you trust the device"
+            (Self::SetIommu { .. }, Some(Errno::PERM)) => {
+                ": the machine has no interrupt remapping, so the device could send any interrupt; \
+                 enable it in the firmware (VT-d, AMD-Vi), or switch \
+                 vfio_iommu_type1.allow_unsafe_interrupts on if you trust the device"
             }
-            (Self::SetIommu, Some(Errno::NODEV)) => ": modprobe vfio_iommu_type1",
+            (Self::SetIommu { .. }, Some(Errno::NODEV)) => ": modprobe vfio_iommu_type1",
             (Self::AttachNoIommu { .. }, Some(Errno::PERM)) => {
                 ": it needs the capability CAP_SYS_RAWIO"
             }
@@ -327,6 +343,14 @@ impl OpenStep {
                 ": its kernel driver refuses it, see the kernel log (dmesg)"
             }
             (Self::BindIommufd { .. }, Some(Errno::NODEV)) => ": it went away, or is going away",
+            (Self::BindIommufd { .. }, Some(Errno::PERM)) => {
+                ": the machine has no interrupt remapping, so the device could send any interrupt; \
+                 enable it in the firmware (VT-d, AMD-Vi), or switch iommufd.allow_unsafe_interrupts \
+                 on if you trust the device"
+            }
+            (Self::BindIommufd { .. }, Some(Errno::IO)) => {
+                ": its kernel driver failed, see the kernel log (dmesg)"
+            }
             (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",
             (Self::GetDevice { .. }, Some(Errno::IO)) => {
                 ": its kernel driver failed, see the kernel log (dmesg)"
@@ -387,6 +411,16 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
         }
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_iommufd => {
             ": modprobe iommufd, or pass the node into this container (--device /dev/iommu)".into()
+        }
+        // A device's own node is looked for only where sysfs has it.
+        Some(Errno::NOENT)
+            if node.parent().is_some_and(|parent| parent.ends_with("vfio/devices")) =>
+        {
+            format!(
+                ": it is not there, though sysfs has it; pass --device {} to the container, or let udev \
+                 make it (udevadm trigger)",
+                node.display()
+            )
         }
         Some(Errno::NOENT) => {
             ": no kernel driver offers it yet, udev has not made the node, or this is a container \

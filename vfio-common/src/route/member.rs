@@ -48,6 +48,23 @@ impl Member {
     }
 }
 
+/// Whether no group has an IOMMU behind it. VFIO makes groups for devices without, and calls them all
+/// the same.
+///
+/// # Errors
+/// [`SysfsError`] when the groups cannot be read.
+pub(crate) fn is_iommu_off(host: &Host) -> Result<bool, SysfsError> {
+    const MADE_BY_VFIO: &str = "vfio-noiommu";
+    let Some(groups) = host.sysfs_dir("kernel/iommu_groups")? else { return Ok(true) };
+    for group in groups.entries()? {
+        let name = groups.read(Path::new(&group.name).join("name"))?;
+        if name.is_none_or(|name| name.trim() != MADE_BY_VFIO) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether a kernel driver is one of VFIO's, by its name. A driver of another name may offer devices
 /// through VFIO all the same; from Linux 6.1 on these have a directory `vfio-dev` in sysfs.
 #[must_use]

@@ -37,6 +37,7 @@ mod vfio;
 pub use error::{Need, OpenError, OpenStep};
 pub use kvm::Kvm;
 pub(crate) use kvm::is_wanted_by as wants_kvm;
+pub(crate) use member::is_iommu_off;
 pub use member::{Member, is_of_vfio};
 pub(crate) use node::DeviceNumber;
 pub use node::Nodes;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-use super::OpenError;
+use super::{OpenError, is_iommu_off};
 use crate::device::Device;
 use crate::sysfs::{Host, SysfsError};
 
@@ -44,7 +44,8 @@ impl Target {
     ///
     /// # Errors
     /// [`OpenError::NoDevice`] when the device is not there, [`OpenError::NoGroup`] when it is in no
-    /// group, [`OpenError::Sysfs`] when sysfs cannot be read.
+    /// group, [`OpenError::IommuOff`] when there is no group of an IOMMU at all, [`OpenError::Sysfs`] when
+    /// sysfs cannot be read.
     pub fn iommu_group(&self, host: &Host) -> Result<u32, OpenError> {
         let device = || self.name.clone();
         let sysfs = |source| OpenError::Sysfs { device: device(), source };
@@ -52,6 +53,12 @@ impl Target {
         let dir = dir.ok_or_else(|| OpenError::NoDevice { device: device() })?;
         let link = dir.link_name("iommu_group").map_err(sysfs)?;
         let number = link.and_then(|name| name.parse().ok());
-        number.ok_or_else(|| OpenError::NoGroup { device: device() })
+        if let Some(number) = number {
+            return Ok(number);
+        }
+        match is_iommu_off(host).map_err(sysfs)? {
+            true => Err(OpenError::IommuOff { device: device() }),
+            false => Err(OpenError::NoGroup { device: device() }),
+        }
     }
 }

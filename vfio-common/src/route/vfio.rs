@@ -267,5 +267,5 @@ fn shared<T>(
 /// Whether the other route is worth a try: the node is not there, or not ours.
 fn is_out_of_reach(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::NOENT | Errno::ACCESS | Errno::NODEV | Errno::NXIO))
+    matches!(errno, Some(Errno::NOENT | Errno::ACCESS | Errno::PERM | Errno::NODEV | Errno::NXIO))
 }

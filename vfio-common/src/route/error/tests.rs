@@ -10,6 +10,11 @@ fn a_node_that_does_not_open_says_why_by_its_name_and_the_error() {
     for (node, errno, part) in [
         ("/dev/vfio/7", Errno::ACCESS, "SUBSYSTEM==\"vfio\""),
         ("/dev/vfio/7", Errno::NOENT, "--device"),
+        (
+            "/dev/vfio/devices/vfio7",
+            Errno::NOENT,
+            "though sysfs has it; pass --device /dev/vfio/dev",
+        ),
         ("/dev/vfio/7", Errno::PERM, "device cgroup"),
         ("/dev/vfio/7", Errno::PERM, "--device /dev/vfio/7"),
         ("/dev/vfio/7", Errno::NODEV, "its device went away"),
@@ -31,14 +36,20 @@ fn a_node_that_does_not_open_says_why_by_its_name_and_the_error() {
 #[test]
 fn a_step_that_fails_says_the_way_out() {
     let get = || OpenStep::GetDevice { device: "0000:01:00.0".into(), group: 3 };
+    let bind = || OpenStep::BindIommufd { device: "0000:01:00.0".into() };
+    let set = || OpenStep::SetIommu { group: 3 };
     for (step, errno, part) in [
         (OpenStep::SetContainer { group: 3 }, Errno::INVAL, "dmesg"),
         (OpenStep::SetContainer { group: 3 }, Errno::PERM, "another member"),
         (OpenStep::SetContainer { group: 3 }, Errno::PERM, "with and without an IOMMU"),
         (OpenStep::SetContainer { group: 3 }, Errno::BADFD, "defect of this program"),
-        (OpenStep::SetIommu, Errno::PERM, "allow_unsafe_interrupts=1"),
-        (OpenStep::SetIommu, Errno::NODEV, "modprobe vfio_iommu_type1"),
-        (OpenStep::SetIommu, Errno::INVAL, "defect of this program"),
+        (set(), Errno::PERM, "vfio_iommu_type1.allow_unsafe_interrupts"),
+        (set(), Errno::NODEV, "modprobe vfio_iommu_type1"),
+        (set(), Errno::INVAL, "defect of this program"),
+        (bind(), Errno::PERM, "iommufd.allow_unsafe_interrupts"),
+        (bind(), Errno::IO, "dmesg"),
+        (bind(), Errno::NODEV, "it went away"),
+        (OpenStep::AttachIoas { device: "0000:01:00.0".into() }, Errno::BUSY, "try again"),
         (OpenStep::AttachNoIommu { group: 3 }, Errno::PERM, "CAP_SYS_RAWIO"),
         (OpenStep::CreateVm, Errno::BUSY, "another hypervisor"),
         (OpenStep::CreateKvmDevice, Errno::BUSY, "of_vfio_device"),
