@@ -79,7 +79,7 @@ impl Model for Writer {
                 return true;
             }
             let bit = (address - range.first) / page;
-            words[usize::try_from(bit / 64).unwrap()] |= 1 << (bit % 64);
+            *words.get_mut(usize::try_from(bit / 64).unwrap()).unwrap() |= 1 << (bit % 64);
             false
         });
         Ok(words)
