@@ -12,18 +12,20 @@ pub(crate) enum PciCommand {
     /// Open a function and show its regions and interrupts.
     Show {
         /// The function, as 0000:3b:00.1.
+        #[arg(value_name = "BDF")]
         address: Address,
     },
     /// Bind functions to their drivers, run the drivers' self-tests, and unbind.
     Probe {
         /// The functions; if none is named, all that are offered through VFIO and that a driver
         /// matches.
+        #[arg(value_name = "BDF")]
         address: Vec<Address>,
     },
     /// Bind functions to a kernel driver of VFIO, so that programs may open them.
     Bind {
         /// The functions, as 0000:3b:00.1.
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "BDF")]
         address: Vec<Address>,
         /// The driver: vfio-pci, or one for this kind of device.
         #[arg(long, value_name = "NAME", default_value = "vfio-pci")]
@@ -34,7 +36,7 @@ pub(crate) enum PciCommand {
     /// Unbind functions from their driver of VFIO, and leave them without any.
     Unbind {
         /// The functions.
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "BDF")]
         address: Vec<Address>,
         #[command(flatten)]
         change: Change,
@@ -42,6 +44,7 @@ pub(crate) enum PciCommand {
     /// Give functions back to the drivers that they had before `bind` and `unbind`.
     Restore {
         /// The functions; all that were changed if none is named.
+        #[arg(value_name = "BDF")]
         address: Vec<Address>,
         #[command(flatten)]
         change: Change,

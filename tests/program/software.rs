@@ -76,8 +76,14 @@ fn types_and_drivers_say_what_there_is() {
     assert_eq!(dual["available_instances"], 10);
     assert_eq!(dual["device_api"], "vfio-pci");
     let drivers = json(&["drivers"]);
-    let mtty = json!({"name": "mtty", "bus": "mdev", "ids": ["type=mtty-1", "type=mtty-2"]});
-    assert_eq!(drivers, json!([mtty]));
+    assert_eq!(
+        drivers,
+        json!([
+            {"name": "edu", "bus": "pci", "ids": ["pci=1234:11e8"]},
+            {"name": "ivshmem", "bus": "pci", "ids": ["pci=1af4:1110"]},
+            {"name": "mtty", "bus": "mdev", "ids": ["type=mtty-1", "type=mtty-2"]},
+        ])
+    );
 }
 
 #[test]

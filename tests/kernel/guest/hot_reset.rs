@@ -18,7 +18,7 @@ const NVME: &str = "0000:02:00.0";
 /// Two behind one bridge, in one group.
 const SHARING: [&str; 2] = ["0000:01:01.0", "0000:01:02.0"];
 
-/// Registers of an nvme controller.
+/// Registers of the nvme.
 const CONFIGURATION: u64 = 0x14;
 const STATUS: u64 = 0x1c;
 const QUEUE_SIZES: u64 = 0x24;
