@@ -35,6 +35,13 @@ impl<'a> Offered<'a> {
         let (opener, _) = self.0.address_space();
         Bus::builder().host(self.0.host()).opener(opener).without_registered()
     }
+
+    /// A bus that knows the function and has driver `T`.
+    fn bus_with<T: Driver>(&self) -> Bus {
+        let bus = self.bus().driver::<T>().build().unwrap();
+        bus.scan().unwrap();
+        bus
+    }
 }
 
 impl Drop for Offered<'_> {
@@ -56,6 +63,11 @@ fn path(attribute: &str) -> PathBuf {
 
 fn address() -> Address {
     FUNCTION.parse().unwrap()
+}
+
+/// The configuration space of the function, opened beside its driver to look from the side.
+fn config(bus: &Bus) -> PciConfig {
+    bus.open(&address()).unwrap().pci_config().unwrap().unwrap()
 }
 
 /// Counts writes, on memory and on ports.
@@ -112,11 +124,8 @@ impl Driver for Unlucky {
 fn a_function_answers_on_memory_and_ports_while_it_is_bound() {
     let bench = Bench::new();
     let offered = Offered::new(&bench);
-    let bus = offered.bus().driver::<Counter>().build().unwrap();
-    bus.scan().unwrap();
-    // Held to look at the register from the side.
-    let device = bus.open(&address()).unwrap();
-    let config = device.pci_config().unwrap().unwrap();
+    let bus = offered.bus_with::<Counter>();
+    let config = config(&bus);
     assert!(config.has_io_bar().unwrap());
     let opened = config.command().unwrap();
     for before in [opened - ANSWERS, (opened - ANSWERS) | Command::MEMORY, opened | ANSWERS] {
@@ -137,10 +146,8 @@ fn a_function_answers_on_memory_and_ports_while_it_is_bound() {
 fn what_the_driver_changes_itself_stays() {
     let bench = Bench::new();
     let offered = Offered::new(&bench);
-    let bus = offered.bus().driver::<Counter>().build().unwrap();
-    bus.scan().unwrap();
-    let device = bus.open(&address()).unwrap();
-    let config = device.pci_config().unwrap().unwrap();
+    let bus = offered.bus_with::<Counter>();
+    let config = config(&bus);
     let before = config.command().unwrap() - ANSWERS - Command::INTX_DISABLE;
     config.set_command(before).unwrap();
     assert_eq!(bus.probe().bound(), 1);
@@ -158,10 +165,8 @@ fn what_the_driver_changes_itself_stays() {
 fn a_driver_that_fails_leaves_the_command_register_as_it_was() {
     let bench = Bench::new();
     let offered = Offered::new(&bench);
-    let bus = offered.bus().driver::<Unlucky>().build().unwrap();
-    bus.scan().unwrap();
-    let device = bus.open(&address()).unwrap();
-    let config = device.pci_config().unwrap().unwrap();
+    let bus = offered.bus_with::<Unlucky>();
+    let config = config(&bus);
     let before = config.command().unwrap() - ANSWERS;
     config.set_command(before).unwrap();
     let report = bus.probe();

@@ -2,6 +2,7 @@
 //! between two boundaries on its own.
 
 use std::ops::Range;
+use std::slice::from_ref;
 
 use proptest::collection::vec;
 use proptest::option;
@@ -313,7 +314,7 @@ fn a_hole_without_bytes_in_the_region_takes_no_page() {
     let info = RegionInfo::new(0, MAPPABLE, 0x8000, 0);
     let outside = [(0x8000, 0x9000), (0x9000, u64::MAX)];
     for (start, end) in [(0x1800, 0x1800), (0x1810, 0x1800)].into_iter().chain(outside) {
-        let plan = plan(&info, &[start..end], PAGE);
+        let plan = plan(&info, from_ref(&(start..end)), PAGE);
         assert_eq!((plan.areas, plan.refused), (vec![area(0, 0x8000)], vec![]));
     }
 }
@@ -392,7 +393,7 @@ fn a_region_as_large_as_64_bits_can_say_is_planned_without_an_overflow() {
     assert_eq!(plan(&whole, &[], PAGE).areas, [area(0, u64::MAX)]);
 
     let last_page = u64::MAX - (PAGE - 1);
-    let hole_at_end = plan(&whole, &[u64::MAX - 1..u64::MAX], PAGE);
+    let hole_at_end = plan(&whole, from_ref(&(u64::MAX - 1..u64::MAX)), PAGE);
     assert_eq!(hole_at_end.areas, [area(0, last_page)]);
     assert_eq!(hole_at_end.refused, [(area(last_page, PAGE - 1), Refusal::Msix)]);
 

@@ -27,8 +27,9 @@ pub use self::error::SimError;
 /// A machine with mediated devices and PCI functions in software. Clones are handles to the same one;
 /// its tree is removed when the last of them, its openers and its open devices is dropped.
 ///
-/// PCI functions are plugged in with a model ([`Machine::plug`]). It creates mediated devices of these types by itself, with the parent if it is missing. Types that share a
-/// pool count the same instances, as in the kernel.
+/// PCI functions are plugged in with a model ([`Machine::plug`]). Mediated devices of these types it
+/// creates by itself, with the parent if it is missing. Types that share a pool count the same instances,
+/// as in the kernel.
 ///
 /// | parent | type | pool | model |
 /// |---|---|---|---|
@@ -274,8 +275,8 @@ impl Machine {
 
     /// Removes a device, as a write of `1` to its `remove` does; a PCI function by its address. While
     /// somebody has it open it keeps working, cannot be opened again, and keeps its directory, its group
-    /// and its instance; they go with the last close. Who has it open is asked once to let go of it, through the interrupt for that
-    /// ([`removal_request`](vfio_common::irq::removal_request)). The kernel lets the writer wait until
+    /// and its instance; they go with the last close. Who has it open is asked once to let go of it, through
+    /// the interrupt for that ([`removal_request`](vfio_common::irq::removal_request)). The kernel lets the writer wait until
     /// the last close and asks again every 10 s, this method does not.
     ///
     /// # Errors

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use pci_bus::{Address, Bus, PciInfo, Sriov};
+use pci_bus::{Address, Bus, Driver, PciId, PciInfo, ProbeDevice, ProbeError, Sriov};
 use serde_json::json;
 
 use crate::machine::{self, attribute, link_name};
+use crate::vfio_pci::Bound;
 
 /// QEMU's nvme with virtual functions.
 const WHOLE: &str = "0000:02:00.0";
@@ -118,9 +122,50 @@ fn the_program_lists_and_shows_functions_and_leaves_those_of_the_host_alone() {
         "0000:00:06.0 is bound to nvme, a kernel driver of the host: bind it to vfio-pci";
     assert!(error.starts_with(expected), "{error}");
 
-    let _offered = crate::vfio_pci::Bound::new(TEST_DEVICE);
+    let _offered = Bound::new(TEST_DEVICE);
     let shown = machine::json(&["pci", "show", TEST_DEVICE]);
     assert_eq!((&shown["address"], &shown["pci"]["device"]), (&json!(TEST_DEVICE), &json!(5)));
     let peeked = machine::json(&["peek", TEST_DEVICE, "7", "0", "--width", "2"]);
     assert_eq!((&peeked["address"], &peeked["values"]), (&json!(TEST_DEVICE), &json!(["0x1b36"])));
+}
+
+/// Takes the test device.
+struct Idle;
+
+impl Driver for Idle {
+    type IdInfo = ();
+    const NAME: &'static str = "idle";
+    const ID_TABLE: &'static [(PciId, ())] = &[(PciId::device(0x1b36, 0x0005), ())];
+
+    fn probe(_: ProbeDevice, (): &'static ()) -> Result<Self, ProbeError> {
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_function_that_is_taken_from_vfio_pci_is_let_go_by_a_scan() {
+    const LONG: Duration = Duration::from_secs(20);
+    let _offered = Bound::new(TEST_DEVICE);
+    let address = TEST_DEVICE.parse().unwrap();
+    let bus = Bus::builder().opener(Arc::new(machine::vfio())).without_registered();
+    let bus = bus.driver::<Idle>().build().unwrap();
+    bus.scan().unwrap();
+    assert_eq!(bus.probe().bound(), 1);
+
+    let driver = directory(address).join("driver");
+    let unbind = driver.join("unbind");
+    let (done, unbound) = mpsc::channel();
+    thread::spawn(move || done.send(fs::write(unbind, TEST_DEVICE)));
+    let started = Instant::now();
+    while driver.exists() {
+        assert!(started.elapsed() < LONG, "the kernel does not begin");
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(unbound.try_recv().is_err(), "it waits");
+    // The kernel holds the function's lock meanwhile: nothing that a scan reads may need it.
+    while bus.bound() == [address] {
+        assert!(started.elapsed() < LONG, "no scan sees it");
+        bus.scan().unwrap();
+    }
+    unbound.recv_timeout(LONG).unwrap().unwrap();
 }

@@ -221,7 +221,7 @@ fn the_pages_of_the_msix_table_are_not_mapped_unless_the_kernel_says_so() {
         |page: u64| with_pending(64, table | 2, u32::try_from(pages(page)).unwrap() | 2);
     assert_eq!(mapped(2, nothing, &with_bits(2)), [area(0, 1), area(3, 1)]);
     assert_eq!(mapped(2, nothing, &with_bits(3)), [area(0, 1), area(2, 1)]);
-    let bits_alone = with_pending(64, table | 1, u32::try_from(pages(3)).unwrap() - 8 | 2);
+    let bits_alone = with_pending(64, table | 1, (u32::try_from(pages(3)).unwrap() - 8) | 2);
     assert_eq!(mapped(2, nothing, &bits_alone), [area(0, 2)], "65 vectors have 16 bytes of bits");
     let over_pages = with_msix(255, table | 2);
     assert_eq!(mapped(2, nothing, &over_pages), [area(0, 1), area(3, 1)]);
