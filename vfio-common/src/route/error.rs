@@ -45,8 +45,9 @@ pub enum OpenError {
     },
     /// It is in no IOMMU group, and no other device that does DMA is: there is no IOMMU at work.
     #[error(
-        "{device} is in no IOMMU group, and neither is any other device: the IOMMU is off; switch it on in \
-         the firmware (VT-d, AMD-Vi) and on the kernel's command line (intel_iommu=on)"
+        "{device} is in no IOMMU group, because no kernel driver that offers it through VFIO is bound to it; \
+         and the IOMMU is off, without which none can be bound to a device that does DMA itself: switch it \
+         on in the firmware (VT-d, AMD-Vi) and on the kernel's command line (intel_iommu=on)"
     )]
     IommuOff {
         /// The device's name.
