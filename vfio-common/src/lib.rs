@@ -16,6 +16,7 @@
 //! | [`pci_config`] | PCI configuration space |
 //! | [`migration`] | a device's inner state: saved, and restored to another device |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
+//! | [`binding`] | kernel drivers of devices: taken from the host for VFIO, and given back |
 //! | [`diagnosis`] | why a device does not open, before it is opened; who holds it |
 //!
 //! ```
@@ -53,6 +54,7 @@ mod mapping;
 mod mmio;
 mod uapi;
 
+pub mod binding;
 pub mod bus;
 pub mod device;
 pub mod diagnosis;

@@ -1,15 +1,13 @@
 //! The steps from one state to another.
 
-use std::path::Path;
-
 use rustix::io::Errno;
-use vfio_common::diagnosis::Holders;
-use vfio_common::route::is_of_vfio;
-use vfio_common::sysfs::{Host, SysfsError};
+use crate::diagnosis::Holders;
+use crate::route::is_of_vfio;
+use crate::sysfs::{Host, SysfsError};
 
 use super::BindingError;
 use super::attributes::errno;
-use super::function::{Function, State, place};
+use super::function::{Function, State};
 use super::kernel::{Kernel, NotDone};
 
 /// Brings a function into a state, by at most three writes. After each of them the function is in a state
@@ -37,7 +35,7 @@ pub(super) fn settle(
     }
     let driver = function.driver()?;
     if driver != goal.driver {
-        return Err(BindingError::TakenMeanwhile { address: function.address, driver });
+        return Err(BindingError::TakenMeanwhile { address: function.address.clone(), driver });
     }
     Ok(())
 }
@@ -47,10 +45,10 @@ fn set_override(
     function: &Function,
     name: Option<&str>,
 ) -> Result<(), BindingError> {
-    let address = function.address;
+    let address = &function.address;
     // An empty line clears it; nothing at all would be no write.
     let text = name.unwrap_or("\n");
-    let written = kernel.write(place(address).join("driver_override"), text);
+    let written = kernel.write(function.place.join("driver_override"), text);
     written.map_err(|not_done| {
         let action = format!("set the driver_override of {address}");
         kernel.explain(action, not_done, || kernel.holders(function))
@@ -64,9 +62,9 @@ fn unbind(
     driver: &str,
     holders: Option<&Holders>,
 ) -> Result<(), BindingError> {
-    let address = function.address;
-    let attribute = Kernel::driver_attribute(driver, "unbind");
-    match kernel.write(attribute, &address.to_string()) {
+    let address = &function.address;
+    let attribute = kernel.driver_attribute(driver, "unbind");
+    match kernel.write(attribute, address) {
         Err(not_done) if !is_done(&not_done, function, None) => {
             let action = format!("unbind {address} from {driver}");
             Err(kernel.explain(action, not_done, || holders.cloned()))
@@ -77,9 +75,9 @@ fn unbind(
 
 /// Through the driver's own `bind`: `drivers_probe` keeps the driver's error to itself.
 fn bind(kernel: &Kernel, function: &Function, driver: &str) -> Result<(), BindingError> {
-    let address = function.address;
-    let attribute = Kernel::driver_attribute(driver, "bind");
-    match kernel.write(attribute, &address.to_string()) {
+    let address = &function.address;
+    let attribute = kernel.driver_attribute(driver, "bind");
+    match kernel.write(attribute, address) {
         Err(NotDone::Failed(error))
             if errno(&error) == Some(Errno::INVAL)
                 && is_of_vfio(driver)
@@ -106,13 +104,13 @@ fn is_done(not_done: &NotDone, function: &Function, wanted: Option<&str>) -> boo
 pub(super) fn no_group(host: &Host, function: &Function) -> Result<BindingError, SysfsError> {
     let groups = host.sysfs_dir("kernel/iommu_groups")?.map(|dir| dir.entries()).transpose()?;
     let is_iommu_off = groups.is_none_or(|groups| groups.is_empty());
-    Ok(BindingError::NoIommuGroup { address: function.address, is_iommu_off })
+    Ok(BindingError::NoIommuGroup { address: function.address.clone(), is_iommu_off })
 }
 
 /// Has the kernel look for a driver, where the one that is wanted is not there.
 pub(super) fn probe(kernel: &Kernel, function: &Function) -> Result<(), BindingError> {
-    let address = function.address;
-    let written = kernel.write(Path::new("bus/pci/drivers_probe").into(), &address.to_string());
+    let address = &function.address;
+    let written = kernel.write(kernel.of_bus("drivers_probe"), address);
     written.map_err(|not_done| {
         let action = format!("have drivers probed for {address}");
         kernel.explain(action, not_done, || kernel.holders(function))

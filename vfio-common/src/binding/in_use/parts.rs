@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use vfio_common::sysfs::{Dir, Host, SysfsError};
+use crate::sysfs::{Dir, Host, SysfsError};
 
 /// Deeper than any controller, hub and disk; a mock tree may be anything.
 const DEPTH: usize = 40;

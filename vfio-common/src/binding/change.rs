@@ -3,13 +3,12 @@
 use std::fmt;
 
 use super::State;
-use crate::Address;
 
 /// A function before and after. It prints as one line, `0000:3b:00.0: nvme -> vfio-pci`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The function.
-    pub address: Address,
+    /// The address of the device.
+    pub address: String,
     /// How it was found.
     pub before: State,
     /// How it is now.
@@ -49,7 +48,7 @@ pub enum Remark {
 }
 
 impl Change {
-    pub(super) fn none(address: Address, state: State, remark: Remark) -> Self {
+    pub(super) fn none(address: String, state: State, remark: Remark) -> Self {
         Self { address, before: state.clone(), after: state, remark: Some(remark) }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use rustix::io::Errno;
-use vfio_common::sysfs::{Host, SysfsError};
+use crate::sysfs::{Host, SysfsError};
 
 /// Who writes attributes of sysfs: this process, a broker with more privileges, or a test.
 ///
@@ -13,7 +13,7 @@ pub trait Attributes: Debug + Send + Sync {
     /// Writes `text` to the attribute `path`, named as below `/sys`, in one `write(2)`.
     ///
     /// # Errors
-    /// As [`vfio_common::sysfs::Dir::write`].
+    /// As [`crate::sysfs::Dir::write`].
     fn write(&self, path: &Path, text: &str) -> Result<(), SysfsError>;
 }
 

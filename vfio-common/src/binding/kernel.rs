@@ -6,13 +6,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use vfio_common::diagnosis::{Holders, OpenFiles};
-use vfio_common::sysfs::{Dir, Host, SysfsError};
+use crate::diagnosis::{Holders, OpenFiles};
+use crate::sysfs::{Dir, Host, SysfsError};
 
-use super::function::{Function, State, place};
+use super::function::{Function, State};
 use super::{Attributes, BindingError};
 
-const DRIVERS: &str = "bus/pci/drivers";
 /// How `driver_override` reads where there is none.
 const NO_OVERRIDE: &str = "(null)";
 
@@ -21,6 +20,8 @@ const NO_OVERRIDE: &str = "(null)";
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) host: Host,
+    /// The name of the bus below `/sys/bus`.
+    pub(super) bus: &'static str,
     pub(super) attributes: Arc<dyn Attributes>,
     pub(super) patience: Duration,
 }
@@ -43,11 +44,11 @@ impl Kernel {
     }
 
     pub(super) fn state(&self, function: &Function) -> Result<State, BindingError> {
-        let address = function.address;
+        let address = &function.address;
         let driver = function.driver()?;
-        let host = self.host.clone();
+        let (host, place) = (self.host.clone(), function.place.clone());
         // Most kernels take the device's lock to read this, and an unbind that waits has it.
-        let read = self.within_patience(move || match host.sysfs_dir(place(address))? {
+        let read = self.within_patience(move || match host.sysfs_dir(place)? {
             Some(dir) => dir.read("driver_override"),
             None => Ok(None),
         });
@@ -62,12 +63,17 @@ impl Kernel {
 
     /// The directory of a driver; `None` when it is not loaded.
     pub(super) fn driver(&self, name: &str) -> Result<Option<Dir>, SysfsError> {
-        self.host.sysfs_dir(Path::new(DRIVERS).join(name))
+        self.host.sysfs_dir(self.of_bus("drivers").join(name))
     }
 
     /// Where a driver takes and releases functions.
-    pub(super) fn driver_attribute(driver: &str, attribute: &str) -> PathBuf {
-        Path::new(DRIVERS).join(driver).join(attribute)
+    pub(super) fn driver_attribute(&self, driver: &str, attribute: &str) -> PathBuf {
+        self.of_bus("drivers").join(driver).join(attribute)
+    }
+
+    /// What a bus has beside its devices.
+    pub(super) fn of_bus(&self, name: &str) -> PathBuf {
+        Path::new("bus").join(self.bus).join(name)
     }
 
     fn within_patience<T: Send + 'static>(

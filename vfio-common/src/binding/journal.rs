@@ -1,6 +1,6 @@
 //! What was changed, in files that outlive the process.
 //!
-//! One file a function, `pci-<address>.json` in the state directory, written as a whole before the first
+//! One file a function, `<bus>-<address>.json` in the state directory, written as a whole before the first
 //! change and removed after the last one was undone. Whoever reads or writes one has the lock.
 
 use std::fs::{self, File, TryLockError};
@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
+use super::DriverBus;
 use super::function::{Identity, State};
-use crate::Address;
 
 const VERSION: u32 = 1;
-const PREFIX: &str = "pci-";
 const SUFFIX: &str = ".json";
 /// A file that is being written. Nobody else is at it under the lock, so one that is there is left over.
 const PARTIAL: &str = ".partial";
@@ -108,8 +107,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(address: Address, boot: String, identity: Identity, origin: State) -> Self {
-        let address = address.to_string();
+    pub(super) fn new(address: String, boot: String, identity: Identity, origin: State) -> Self {
         Self { version: VERSION, address, boot, identity, origin, drivers: Vec::new() }
     }
 
@@ -145,8 +143,8 @@ impl Record {
     }
 
     /// Names from a file become paths and are written by root.
-    fn fault(&self, address: Address) -> Option<String> {
-        if self.address != address.to_string() {
+    fn fault(&self, address: &str) -> Option<String> {
+        if self.address != address {
             return Some(format!("it is of {}", self.address));
         }
         let State { driver, driver_override } = &self.origin;
@@ -169,18 +167,21 @@ pub(super) fn is_driver_name(name: &str) -> bool {
 #[derive(Debug)]
 pub(super) struct Journal {
     directory: PathBuf,
+    /// What the names of records start with: several buses may have one directory.
+    prefix: String,
 }
 
 /// The records, with the lock on them: it is held as long as this is.
 #[derive(Debug)]
 pub(super) struct Locked<'a> {
     directory: &'a Path,
+    prefix: &'a str,
     _lock: File,
 }
 
 impl Journal {
-    pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory }
+    pub(super) fn new(directory: PathBuf, bus: &str) -> Self {
+        Self { directory, prefix: format!("{bus}-") }
     }
 
     /// Makes the directory if it is not there, and keeps other processes and threads out.
@@ -203,13 +204,13 @@ impl Journal {
                 TryLockError::Error(error) => return Err(failed("lock", &path, error)),
             }
         }
-        let locked = Locked { directory, _lock: lock };
+        let locked = Locked { directory, prefix: &self.prefix, _lock: lock };
         locked.remove_left_over().map_err(|error| failed("list", directory, error))?;
         Ok(locked)
     }
 
     /// The functions that are recorded, sorted; none where there is no directory.
-    pub(super) fn addresses(&self) -> Result<Vec<Address>, JournalError> {
+    pub(super) fn addresses<B: DriverBus>(&self) -> Result<Vec<B::Address>, JournalError> {
         let failed = |source| {
             let path = self.directory.clone();
             JournalError::Directory { action: "list", path, source }
@@ -221,9 +222,10 @@ impl Journal {
         let mut addresses = Vec::new();
         for entry in entries {
             let name = entry.map_err(failed)?.file_name();
-            let name =
-                name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-            addresses.extend(name.and_then(|name| name.parse::<Address>().ok()));
+            let name = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&self.prefix)?.strip_suffix(SUFFIX));
+            addresses.extend(name.and_then(|name| B::address(name.as_ref())));
         }
         addresses.sort_unstable();
         Ok(addresses)
@@ -236,7 +238,7 @@ impl Locked<'_> {
             let entry = entry?;
             let name = entry.file_name();
             let is_left_over = name.to_str().is_some_and(|name| {
-                name.starts_with(&format!(".{PREFIX}")) && name.ends_with(PARTIAL)
+                name.starts_with(&self.draft_prefix()) && name.ends_with(PARTIAL)
             });
             if is_left_over {
                 fs::remove_file(entry.path())?;
@@ -245,12 +247,16 @@ impl Locked<'_> {
         Ok(())
     }
 
-    fn file(&self, address: Address) -> PathBuf {
-        self.directory.join(format!("{PREFIX}{address}{SUFFIX}"))
+    fn file(&self, address: &str) -> PathBuf {
+        self.directory.join(format!("{}{address}{SUFFIX}", self.prefix))
+    }
+
+    fn draft_prefix(&self) -> String {
+        format!(".{}", self.prefix)
     }
 
     /// The record of a function; `None` when there is none.
-    pub(super) fn find(&self, address: Address) -> Result<Option<Record>, JournalError> {
+    pub(super) fn find(&self, address: &str) -> Result<Option<Record>, JournalError> {
         let file = self.file(address);
         let text = match fs::read(&file) {
             Ok(text) => text,
@@ -275,14 +281,14 @@ impl Locked<'_> {
     }
 
     /// Writes a record, in place of the one that is there. It lasts when this returns, whole or not at all.
-    pub(super) fn write(&self, address: Address, record: &Record) -> Result<(), JournalError> {
+    pub(super) fn write(&self, address: &str, record: &Record) -> Result<(), JournalError> {
         let file = self.file(address);
         let written = self.write_to(&file, record);
         written.map_err(|source| JournalError::File { action: "write", file, source })
     }
 
     fn write_to(&self, file: &Path, record: &Record) -> io::Result<()> {
-        let prefix = format!(".{PREFIX}");
+        let prefix = self.draft_prefix();
         let draft = Builder::new().prefix(&prefix).suffix(PARTIAL).tempfile_in(self.directory)?;
         let mut text = serde_json::to_vec_pretty(record)?;
         text.push(b'\n');
@@ -293,7 +299,7 @@ impl Locked<'_> {
     }
 
     /// Forgets a function.
-    pub(super) fn remove(&self, address: Address) -> Result<(), JournalError> {
+    pub(super) fn remove(&self, address: &str) -> Result<(), JournalError> {
         let file = self.file(address);
         let removed = match fs::remove_file(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

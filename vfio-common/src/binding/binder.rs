@@ -1,28 +1,29 @@
 //! Bind, unbind, restore.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vfio_common::diagnosis::Holders;
-use vfio_common::route::is_of_vfio;
-use vfio_common::sysfs::Host;
+use crate::diagnosis::Holders;
+use crate::route::is_of_vfio;
+use crate::sysfs::Host;
 
 use super::function::{Function, State};
 use super::journal::{self, Journal, Locked, Record};
 use super::kernel::Kernel;
 use super::settle::{no_group, probe, settle};
-use super::{Attributes, BindingError, Change, Remark, Sysfs, Use, Uses, in_use};
-use crate::Address;
+use super::{Attributes, BindingError, Change, DriverBus, Remark, Sysfs, Use, Uses, in_use};
 
 /// How long the kernel, and another process that is at it, is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Gives PCI functions of a machine other kernel drivers, and restores what they had.
 #[derive(Debug)]
-pub struct Binder {
+pub struct Binder<B: DriverBus> {
     kernel: Kernel,
     journal: Journal,
+    bus: PhantomData<fn() -> B>,
 }
 
 /// Whether to go on where something would be taken away that is in use.
@@ -34,15 +35,16 @@ pub enum Force {
     Yes,
 }
 
-impl Binder {
+impl<B: DriverBus> Binder<B> {
     /// For functions of `host`. What is changed is recorded in the directory `state`, which is made when
     /// it is needed; it should be the same for all programs that bind on behalf of one user, and should
     /// not outlive the machine's run (`/run`), though it may.
     #[must_use]
     pub fn new(host: Host, state: impl Into<PathBuf>) -> Self {
         let attributes = Arc::new(Sysfs::new(host.clone()));
-        let kernel = Kernel { host, attributes, patience: PATIENCE };
-        Self { kernel, journal: Journal::new(state.into()) }
+        let kernel = Kernel { host, bus: B::NAME, attributes, patience: PATIENCE };
+        let journal = Journal::new(state.into(), B::NAME);
+        Self { kernel, journal, bus: PhantomData }
     }
 
     /// With attributes that somebody else writes.
@@ -72,21 +74,22 @@ impl Binder {
     /// step failed, [`BindingError::Waits`] when the kernel does not return from one.
     pub fn bind(
         &self,
-        address: Address,
+        address: B::Address,
         driver: &str,
         force: Force,
     ) -> Result<Change, BindingError> {
         if !journal::is_driver_name(driver) {
             return Err(BindingError::BadDriverName { driver: driver.to_owned() });
         }
-        let function = Function::open(&self.kernel.host, address)?;
-        if function.is_bridge()? {
-            return Err(BindingError::Bridge { address });
+        let address = &address.to_string();
+        let function = Function::open(&self.kernel, address)?;
+        if let Some(why) = B::refusal(&function.dir)? {
+            return Err(BindingError::Unbindable { address: address.clone(), why });
         }
         let journal = self.journal.lock(self.kernel.patience)?;
         let before = self.kernel.state(&function)?;
         if before.driver.as_deref() == Some(driver) {
-            return Ok(Change::none(address, before, Remark::BoundAlready));
+            return Ok(Change::none(address.clone(), before, Remark::BoundAlready));
         }
         self.check_driver(&function, driver)?;
         let holders = self.check(&function, &before, self.uses(&function, &before), force)?;
@@ -103,7 +106,7 @@ impl Binder {
         if let Err(error) = settle(&self.kernel, &function, &goal, holders.as_ref()) {
             return Err(self.undo(&journal, &function, driver, (&undo, found), error));
         }
-        Ok(Change { address, before, after: self.kernel.state(&function)?, remark: None })
+        Ok(Change { address: address.clone(), before, after: self.kernel.state(&function)?, remark: None })
     }
 
     /// Unbinds a function from the driver of VFIO that has it, and leaves it without any. Its
@@ -113,18 +116,19 @@ impl Binder {
     /// [`BindingError`]: [`BindingError::NotOfVfio`] for a function that the host has,
     /// [`BindingError::Held`] and [`BindingError::InUse`] unless forced, [`BindingError::Waits`] when
     /// the kernel does not return because the device is open.
-    pub fn unbind(&self, address: Address, force: Force) -> Result<Change, BindingError> {
-        let function = Function::open(&self.kernel.host, address)?;
+    pub fn unbind(&self, address: B::Address, force: Force) -> Result<Change, BindingError> {
+        let address = &address.to_string();
+        let function = Function::open(&self.kernel, address)?;
         let journal = self.journal.lock(self.kernel.patience)?;
         let before = self.kernel.state(&function)?;
         let Some(driver) = before.driver.clone() else {
-            return Ok(Change::none(address, before, Remark::UnboundAlready));
+            return Ok(Change::none(address.clone(), before, Remark::UnboundAlready));
         };
         let fresh = self.new_record(&function, &before)?;
         let found = journal.find(address)?.filter(|record| record.is_same_device(&fresh));
         let is_ours = found.as_ref().is_some_and(|record| record.is_given(&driver));
         if !is_ours && !function.is_offered_by(&driver)? {
-            return Err(BindingError::NotOfVfio { address, driver });
+            return Err(BindingError::NotOfVfio { address: address.clone(), driver });
         }
         let holders = self.check(&function, &before, self.shared(&function), force)?;
         if found.is_none() {
@@ -140,15 +144,15 @@ impl Binder {
             }
             return Err(error);
         }
-        Ok(Change { address, before, after: self.kernel.state(&function)?, remark: None })
+        Ok(Change { address: address.clone(), before, after: self.kernel.state(&function)?, remark: None })
     }
 
     /// The functions of which something is recorded, sorted.
     ///
     /// # Errors
     /// [`BindingError::Journal`] when the state directory is there and cannot be listed.
-    pub fn recorded(&self) -> Result<Vec<Address>, BindingError> {
-        Ok(self.journal.addresses()?)
+    pub fn recorded(&self) -> Result<Vec<B::Address>, BindingError> {
+        Ok(self.journal.addresses::<B>()?)
     }
 
     /// Brings a function back to the driver and the `driver_override` that it had before the first
@@ -159,17 +163,18 @@ impl Binder {
     /// [`BindingError`]: [`BindingError::Held`] unless forced, [`BindingError::OriginGone`] when its driver
     /// is not loaded any more, [`BindingError::Journal`] when the record cannot be read. The record
     /// stays.
-    pub fn restore(&self, address: Address, force: Force) -> Result<Change, BindingError> {
+    pub fn restore(&self, address: B::Address, force: Force) -> Result<Change, BindingError> {
+        let address = &address.to_string();
         let journal = self.journal.lock(self.kernel.patience)?;
-        let found = Function::find(&self.kernel.host, address)?;
+        let found = Function::find(&self.kernel, address)?;
         let Some(record) = journal.find(address)? else {
             // Who names one that is not there has misspelt it.
-            let state = self.kernel.state(&Function::open(&self.kernel.host, address)?)?;
-            return Ok(Change::none(address, state, Remark::NotRecorded));
+            let state = self.kernel.state(&Function::open(&self.kernel, address)?)?;
+            return Ok(Change::none(address.clone(), state, Remark::NotRecorded));
         };
         let Some(function) = found else {
             journal.remove(address)?;
-            return Ok(Change::none(address, State::default(), Remark::Gone));
+            return Ok(Change::none(address.clone(), State::default(), Remark::Gone));
         };
         let before = self.kernel.state(&function)?;
         let here = self.new_record(&function, &before)?;
@@ -177,13 +182,13 @@ impl Binder {
             journal.remove(address)?;
             let is_same_boot = record.is_same_boot(&here);
             let remark = if is_same_boot { Remark::OtherDevice } else { Remark::OtherBoot };
-            return Ok(Change::none(address, before, remark));
+            return Ok(Change::none(address.clone(), before, remark));
         }
         let remark = self.give_back(&function, &record, &before, force)?;
         let after = self.kernel.state(&function)?;
         journal.remove(address)?;
         let remark = remark.or((after == before).then_some(Remark::RestoredAlready));
-        Ok(Change { address, before, after, remark })
+        Ok(Change { address: address.clone(), before, after, remark })
     }
 
     fn give_back(
@@ -216,7 +221,7 @@ impl Binder {
         match function.driver()? {
             Some(driver) if driver == origin => Ok(None),
             Some(_) => Ok(Some(Remark::NewDriver { origin })),
-            None => Err(BindingError::OriginGone { address: function.address, driver: origin }),
+            None => Err(BindingError::OriginGone { address: function.address.clone(), driver: origin }),
         }
     }
 
@@ -229,7 +234,7 @@ impl Binder {
         (undo, found): (&Record, Option<Record>),
         error: BindingError,
     ) -> BindingError {
-        let address = function.address;
+        let address = &function.address;
         if matches!(error, BindingError::Waits { .. }) {
             // Nothing else can be done with it until the kernel is done; the record stays.
             return error;
@@ -242,7 +247,7 @@ impl Binder {
             }
             Ok(function.driver()?)
         });
-        let (driver, source) = (driver.to_owned(), Box::new(error));
+        let (address, driver, source) = (address.clone(), driver.to_owned(), Box::new(error));
         match undone {
             Ok(now) if now == undo.origin.driver => {
                 BindingError::Undone { address, driver, source }
@@ -258,7 +263,8 @@ impl Binder {
     /// What would be recorded of a function now.
     fn new_record(&self, function: &Function, now: &State) -> Result<Record, BindingError> {
         let boot = journal::boot(self.kernel.host.proc_root())?;
-        Ok(Record::new(function.address, boot, function.identity()?, now.clone()))
+        let identity = function.identity(B::IDENTITY)?;
+        Ok(Record::new(function.address.clone(), boot, identity, now.clone()))
     }
 
     /// What could be told only by a bind that fails, with the function out of the host's hands.
@@ -290,6 +296,7 @@ impl Binder {
     fn uses(&self, function: &Function, now: &State) -> Result<Vec<Use>, BindingError> {
         let mut uses = self.shared(function)?;
         if !self.is_offered(function, now)? {
+            uses.extend(B::uses_by_host(&function.dir)?.into_iter().map(Use::OfBus));
             uses.extend(in_use::by_host(&self.kernel.host, function)?);
         }
         Ok(uses)
@@ -297,7 +304,7 @@ impl Binder {
 
     /// What goes with any driver.
     fn shared(&self, function: &Function) -> Result<Vec<Use>, BindingError> {
-        Ok(function.virtual_functions()?.into_iter().map(Use::from).collect())
+        Ok(B::uses_by_any(&function.dir)?.into_iter().map(Use::OfBus).collect())
     }
 
     /// Whether a function may be taken from the driver that it has: nothing of it is used, and nobody has
@@ -309,21 +316,21 @@ impl Binder {
         uses: Result<Vec<Use>, BindingError>,
         force: Force,
     ) -> Result<Option<Holders>, BindingError> {
-        let address = function.address;
+        let address = &function.address;
         // Force helps also where it cannot be told.
         let uses = if force == Force::Yes { uses.unwrap_or_default() } else { uses? };
         let is_offered = self.is_offered(function, now)?;
         let holders = if is_offered { self.kernel.holders(function) } else { None };
         if force == Force::Yes {
-            uses.iter().for_each(|used| tracing::warn!(%address, %used, "forced"));
+            uses.iter().for_each(|used| tracing::warn!(address, %used, "forced"));
             return Ok(holders);
         }
         if !uses.is_empty() {
-            return Err(BindingError::InUse { address, uses: Uses(uses) });
+            return Err(BindingError::InUse { address: address.clone(), uses: Uses(uses) });
         }
         match (holders, &now.driver) {
             (Some(holders), Some(driver)) => {
-                Err(BindingError::Held { address, driver: driver.clone(), holders })
+                Err(BindingError::Held { address: address.clone(), driver: driver.clone(), holders })
             }
             _ => Ok(None),
         }

@@ -3,17 +3,18 @@
 mod parts;
 mod tables;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use vfio_common::sysfs::{Host, SysfsError};
+use crate::sysfs::{Host, SysfsError};
 
 use self::parts::{Block, Parts};
 use self::tables::{DefaultRoutes, Mounts, Swaps};
-use super::function::{Function, VirtualFunction};
+use super::function::Function;
 
 /// One thing that a function is used for. It prints as a part of a sentence, with the way to end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +54,13 @@ pub enum Use {
         /// The interface.
         interface: String,
     },
-    /// The display that the firmware started with, on which the console is.
-    BootDisplay,
     /// A display shows a picture.
     Display {
         /// The connector.
         connector: String,
     },
-    /// It has virtual functions, which go with its driver, or keep VFIO from taking it.
-    VirtualFunction {
-        /// The virtual function's address.
-        name: String,
-        /// The driver that has it.
-        driver: Option<String>,
-    },
+    /// What only the bus knows of, as it prints.
+    OfBus(Cow<'static, str>),
 }
 
 /// All that a function is used for.
@@ -76,9 +70,6 @@ pub struct Uses(pub Vec<Use>);
 /// What the host uses a function for that its driver has.
 pub(super) fn by_host(host: &Host, function: &Function) -> Result<Vec<Use>, SysfsError> {
     let mut uses = Vec::new();
-    if function.dir.read("boot_vga")?.as_deref() == Some("1") {
-        uses.push(Use::BootDisplay);
-    }
     let parts = Parts::below(host, &function.dir)?;
     uses.extend(parts.connectors.into_iter().map(|connector| Use::Display { connector }));
     let routes = DefaultRoutes::read(host.proc_root());
@@ -149,12 +140,6 @@ fn is_claimed(host: &Host, block: &Block) -> bool {
             .is_err_and(|error| error.raw_os_error() == Some(Errno::BUSY.raw_os_error()))
 }
 
-impl From<VirtualFunction> for Use {
-    fn from(VirtualFunction { name, driver }: VirtualFunction) -> Self {
-        Self::VirtualFunction { name, driver }
-    }
-}
-
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -178,16 +163,8 @@ impl fmt::Display for Use {
                     "{interface} carries the default route (ip route del default dev {interface})"
                 )
             }
-            Self::BootDisplay => write!(f, "it is the display that the machine started with"),
             Self::Display { connector } => write!(f, "{connector} shows a picture"),
-            Self::VirtualFunction { name, driver } => {
-                let driver = driver.as_deref().unwrap_or("no driver");
-                write!(
-                    f,
-                    "it has the virtual function {name} ({driver}; 0 in its sriov_numvfs removes"
-                )?;
-                write!(f, " them, for good)")
-            }
+            Self::OfBus(text) => write!(f, "{text}"),
         }
     }
 }

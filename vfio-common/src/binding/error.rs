@@ -1,26 +1,26 @@
 //! Why a function is not bound, unbound or restored.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use vfio_common::diagnosis::Holders;
-use vfio_common::sysfs::SysfsError;
+use crate::diagnosis::Holders;
+use crate::sysfs::SysfsError;
 
 use super::attributes::errno;
 use super::{JournalError, Uses};
-use crate::Address;
 
 /// A function was not bound, unbound or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
-    /// There is no such function.
-    #[error("there is no PCI function {address}: no {}", place.display())]
-    NoFunction {
+    /// There is no such device.
+    #[error("there is no device {address}: no {}", place.display())]
+    NoDevice {
         /// Its address.
-        address: Address,
+        address: String,
         /// Where it was looked for.
         place: PathBuf,
     },
@@ -36,14 +36,13 @@ pub enum BindingError {
         /// The driver.
         driver: String,
     },
-    /// A bridge stays with the kernel.
-    #[error(
-        "{address} is a bridge, which no driver of VFIO takes: bind the functions behind it; it may \
-         stay with its driver"
-    )]
-    Bridge {
-        /// The bridge.
-        address: Address,
+    /// No driver of VFIO ever takes it.
+    #[error("{address} {why}")]
+    Unbindable {
+        /// The device.
+        address: String,
+        /// What it is and what to do, as the second half of a sentence.
+        why: Cow<'static, str>,
     },
     /// VFIO lets in groups only, and the function is in none.
     #[error(
@@ -57,7 +56,7 @@ pub enum BindingError {
     )]
     NoIommuGroup {
         /// The function.
-        address: Address,
+        address: String,
         /// No function of this machine is in a group.
         is_iommu_off: bool,
     },
@@ -65,7 +64,7 @@ pub enum BindingError {
     #[error("{address} is in use: {uses}; put an end to that, or force it")]
     InUse {
         /// The function.
-        address: Address,
+        address: String,
         /// What is in use, and how to end that.
         uses: Uses,
     },
@@ -76,7 +75,7 @@ pub enum BindingError {
     )]
     Held {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver of VFIO that it is bound to.
         driver: String,
         /// Who has it open.
@@ -84,12 +83,12 @@ pub enum BindingError {
     },
     /// Only what VFIO has is unbound.
     #[error(
-        "{address} is bound to {driver}, which does not offer it through VFIO: bind it to vfio-pci, \
-         which takes it from there"
+        "{address} is bound to {driver}, which does not offer it through VFIO: bind it to a driver that \
+         does (vfio-pci), which takes it from there"
     )]
     NotOfVfio {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver that has it.
         driver: String,
     },
@@ -141,7 +140,7 @@ pub enum BindingError {
     )]
     TakenMeanwhile {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver that has it.
         driver: Option<String>,
     },
@@ -149,7 +148,7 @@ pub enum BindingError {
     #[error("{address} is not bound to {driver}, and is as it was")]
     Undone {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver that it was to be bound to.
         driver: String,
         /// What failed.
@@ -162,7 +161,7 @@ pub enum BindingError {
     )]
     Halfway {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver that it was to be bound to.
         driver: String,
         /// Why it could not be put back.
@@ -177,7 +176,7 @@ pub enum BindingError {
     )]
     OriginGone {
         /// The function.
-        address: Address,
+        address: String,
         /// The driver that it came from.
         driver: String,
     },
