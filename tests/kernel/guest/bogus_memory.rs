@@ -19,12 +19,13 @@ fn memory_that_is_not_there_or_read_only_is_refused_with_its_address() {
     let device = bound.open();
     let space = device.address_space().unwrap();
     let length = page_size();
+    let read_only = memmap2::MmapOptions::new().len(4096).map_anon().unwrap();
+    let read_only = MmapRaw::from(read_only.make_read_only().unwrap());
+    // Nothing is mapped after it, which might come to lie there.
     let gone = {
         let memory = memmap2::MmapOptions::new().len(4096).map_anon().unwrap();
         MmapRaw::from(memory).as_mut_ptr()
     };
-    let read_only = memmap2::MmapOptions::new().len(4096).map_anon().unwrap();
-    let read_only = MmapRaw::from(read_only.make_read_only().unwrap());
     for (start, access) in
         [(gone, DeviceAccess::READ), (read_only.as_mut_ptr(), DeviceAccess::WRITE)]
     {
