@@ -41,7 +41,7 @@
 //!   wants: mappings, device, group, container. When a step fails, nothing stays open.
 //! - No access leaves its region, mapped or not, and no reference to device memory is ever made.
 //! - Descriptors are close-on-exec. A child of `fork` without `exec` holds them, and with them the
-//!   device.
+//!   device. Where it drops a handle, nothing of its parent's is unmapped or switched off.
 //! - Memory that devices reach is freed only after it is out of their reach.
 //! - `unsafe` is in three modules, `mmio`, `uapi` and `iommu::dma`, and in a public interface only where
 //!   memory of the caller is mapped for devices, and where devices without an IOMMU are
@@ -51,6 +51,7 @@ mod eventfd;
 mod holders;
 mod mapping;
 mod mmio;
+mod process;
 mod uapi;
 
 pub mod bus;

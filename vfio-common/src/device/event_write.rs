@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::handle::is_errno;
 use super::{Device, DeviceError};
+use crate::process::Doer;
 
 /// A write that an eventfd sets off: `struct vfio_device_ioeventfd` (`include/uapi/linux/vfio.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl Device {
             }
             EventWriteError::Failed { device: device(), region, offset, source }
         })?;
-        Ok(EventWrite { device: self.clone(), request })
+        Ok(EventWrite { device: self.clone(), request, doer: Doer::here() })
     }
 }
 
@@ -69,10 +70,15 @@ impl Device {
 pub struct EventWrite {
     device: Device,
     request: EventWriteRequest,
+    /// Who set it up.
+    doer: Doer,
 }
 
 impl Drop for EventWrite {
     fn drop(&mut self) {
+        if !self.doer.is_here() {
+            return;
+        }
         let ended = self.device.shared().backend.set_event_write(self.request, None);
         if let Err(error) = ended {
             tracing::warn!(device = %self.device.name(), %error, "an eventfd still sets off a write");

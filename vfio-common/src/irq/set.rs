@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::claim::Claim;
 use super::{IrqError, IrqId, IrqOperation, Vector};
 use crate::device::{Device, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
+use crate::process::Doer;
 
 impl Device {
     /// Enables vectors of interrupt `index`, each with an eventfd of its own: `..` for all that there
@@ -44,6 +45,7 @@ impl Device {
             vectors: BTreeMap::new(),
             end: 0,
             claim,
+            doer: Doer::here(),
         };
         set.add(vectors)?;
         Ok(set)
@@ -68,6 +70,8 @@ pub struct IrqSet {
     /// The end of the range that was enabled first; 0 when nothing is on.
     end: u32,
     claim: Claim,
+    /// Who enabled them.
+    doer: Doer,
 }
 
 impl IrqSet {
@@ -286,6 +290,7 @@ impl IrqSet {
 impl Drop for IrqSet {
     fn drop(&mut self) {
         if !self.is_empty()
+            && self.doer.is_here()
             && let Err(error) = self.disable()
         {
             tracing::warn!(irq = %self.irq, %error, "the interrupt could not be disabled");

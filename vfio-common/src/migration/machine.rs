@@ -103,9 +103,15 @@ impl Migration {
         match state {
             MigrationState::RUNNING => {}
             MigrationState::RESUMING | MigrationState::ERROR => self.reset(state)?,
-            _ => {
-                self.go_to(MigrationState::RUNNING)?;
-            }
+            _ => match self.go_to(MigrationState::RUNNING) {
+                // It failed on the way.
+                Err(MigrationError::Step {
+                    now: Whereabouts::In(MigrationState::ERROR), ..
+                }) => {
+                    self.reset(MigrationState::ERROR)?;
+                }
+                result => drop(result?),
+            },
         }
         Ok(state)
     }

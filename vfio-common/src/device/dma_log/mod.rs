@@ -10,6 +10,7 @@ pub use error::DmaLogError;
 
 use super::{Device, Feature, FeatureError, FeatureUse};
 use crate::iommu::IovaRange;
+use crate::process::Doer;
 
 /// The smallest page that the kernel logs by.
 const SMALLEST_PAGE: u64 = 4096;
@@ -86,7 +87,13 @@ impl Device {
             self.shared().is_logging.store(false, Ordering::Release);
         })?;
         // From here on the drop of the log ends it.
-        let log = DmaLog { device: self.clone(), page_size, ranges: sorted, is_over: false };
+        let log = DmaLog {
+            device: self.clone(),
+            page_size,
+            ranges: sorted,
+            is_over: false,
+            doer: Doer::here(),
+        };
         check_page_size(self, page_size)?;
         Ok(log)
     }
@@ -99,6 +106,8 @@ pub struct DmaLog {
     page_size: u64,
     ranges: Vec<IovaRange>,
     is_over: bool,
+    /// Who started it.
+    doer: Doer,
 }
 
 impl DmaLog {
@@ -183,7 +192,9 @@ impl DmaLog {
 
 impl Drop for DmaLog {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if self.doer.is_here()
+            && let Err(error) = self.end()
+        {
             tracing::warn!(device = %self.device.name(), %error, "the DMA log was not ended");
         }
     }
