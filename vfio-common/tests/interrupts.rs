@@ -51,7 +51,7 @@ impl Scripted {
 
 impl Backend for Scripted {
     fn device_info(&self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: self.kind, num_regions: 0, num_irqs: 5 })
+        Ok(DeviceInfo::new(self.kind, 0, 5))
     }
 
     fn region_info(&self, _index: u32) -> io::Result<RegionInfo> {

@@ -19,7 +19,7 @@ pub use event_write::{EventWrite, EventWriteError, EventWriteRequest};
 pub use feature::{Feature, FeatureError, FeatureUse};
 pub use handle::{Device, ResetOutcome};
 pub use hot_reset::{Affected, HotResetError, HotResetInfo, Ownership};
-pub use info::{DeviceFlags, DeviceInfo};
+pub use info::{DeviceFlags, DeviceInfo, PciAtomics};
 pub use irq::{IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
 pub use low_power::{LowPowerError, WakeUp};
 pub use vf_token::VfToken;

@@ -28,3 +28,4 @@ pub use register::Register;
 pub use window::{Window, WindowError};
 
 pub(crate) use access::RegionState;
+pub(crate) use capability::read_u32;
