@@ -54,7 +54,8 @@ impl Device {
     }
 }
 
-/// Tells when a device has woken up from low power. It does not keep the device open, and dropping it
+/// Tells when a device has woken up from low power: the eventfd of
+/// `struct vfio_device_low_power_entry_with_wakeup`. It does not keep the device open, and dropping it
 /// wakes nothing.
 ///
 /// Through [`AsFd`] it goes into `poll`, `epoll`, or what an event loop takes: it is readable when the

@@ -92,7 +92,7 @@ impl Device {
     }
 }
 
-/// A log that runs. Dropping it ends it. It keeps the device open.
+/// A log that runs ([`Device::log_dma`]). Dropping it ends it. It keeps the device open.
 #[derive(Debug)]
 pub struct DmaLog {
     device: Device,
