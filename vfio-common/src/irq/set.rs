@@ -230,8 +230,8 @@ impl IrqSet {
     /// elsewhere: in another process, or in a virtual machine. The kernel takes the count of the eventfd,
     /// and keeps it open. One eventfd at a time; [`IrqSet::unmask`] works beside it.
     ///
-    /// vfio-pci does it for INTx (`vfio_pci_set_intx_unmask` in `drivers/vfio/pci/vfio_pci_intrs.c`); few
-    /// other kernel drivers do.
+    /// vfio-pci does it for INTx (`vfio_pci_set_intx_unmask` in `drivers/vfio/pci/vfio_pci_intrs.c`),
+    /// vfio-platform for lines that can be masked; others rarely do.
     ///
     /// # Errors
     /// [`IrqError::VectorDisabled`] when the vector is not on, [`IrqError::Unsupported`] when the kernel
