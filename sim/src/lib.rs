@@ -33,7 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! PCI functions are plugged in with their model ([`Machine::plug`]); [`pci`] has one, and the
+//! PCI functions are plugged in with their model ([`Machine::plug`]); [`pci`] has three, and the
 //! configuration space for others.
 //!
 //! # Testing a driver on a model of one's own device
