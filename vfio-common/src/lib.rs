@@ -65,7 +65,7 @@
 //! - The dirty pages of a container (`VFIO_IOMMU_DIRTY_PAGES`) or of an iommufd; those that the device
 //!   logs are here.
 //! - What a virtual machine monitor wants beyond the link: graphics planes, interrupts that go past the
-//!   program (`KVM_IRQFD`), DMA buffers. [`Device::descriptor`](device::Device::descriptor) is for that.
+//!   program (`KVM_IRQFD`), regions as dma-buf. [`Device::descriptor`](device::Device::descriptor) is for that.
 //! - Making and removing devices, and giving them to the kernel driver that offers them: sysfs does that,
 //!   and bus crates know it.
 //! - Threads and event loops: nothing runs by itself, and whatever waits is an eventfd

@@ -15,8 +15,8 @@ pub enum Protection {
     ReadWrite,
 }
 
-/// Bytes of a file or device, mapped shared (`mmap(2)`) into this process until dropped. It gives raw pointers
-/// only: no reference to its memory is ever made, for a device may change it at any time.
+/// Bytes of a file or device, mapped shared (`mmap(2)`) into this process until dropped. It gives raw
+/// pointers only: no reference to its memory is ever made, for a device may change it at any time.
 #[derive(Debug)]
 pub struct Mapping {
     raw: MmapRaw,

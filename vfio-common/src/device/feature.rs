@@ -177,7 +177,7 @@ impl Device {
         }
     }
 
-    /// Lets a device on AMD's CDX bus do DMA, or no more: `VFIO_DEVICE_FEATURE_BUS_MASTER`, Linux 6.6. A
+    /// Lets a device on AMD's CDX bus do DMA, or no more: `VFIO_DEVICE_FEATURE_BUS_MASTER`, Linux 6.7. A
     /// PCI device has [`Command::BUS_MASTER`](crate::pci_config::Command::BUS_MASTER) for that.
     ///
     /// # Errors

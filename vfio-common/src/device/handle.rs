@@ -16,9 +16,10 @@ use crate::irq::Claims;
 use crate::pci_config::{ConfigError, PciConfig};
 use crate::region::{Region, RegionError, RegionInfo, RegionState};
 
-/// An open device: what `VFIO_GROUP_GET_DEVICE_FD` gives, or a character device that is bound. Clones are handles to the same one; it closes when the last of them, and the
-/// last [`Region`], [`Window`](crate::region::Window) and [`IrqSet`](crate::irq::IrqSet) made from them,
-/// is dropped.
+/// An open device: what `VFIO_GROUP_GET_DEVICE_FD` gives, or a character device that is bound. Clones
+/// are handles to the same one. It closes when the last of them is dropped, and the last of what keeps it
+/// open: a [`Region`], [`Window`](crate::region::Window), [`IrqSet`](crate::irq::IrqSet), and what else
+/// says so.
 #[derive(Debug, Clone)]
 pub struct Device {
     shared: Arc<Shared>,
@@ -162,14 +163,16 @@ impl Device {
     }
 
     /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not
-    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
+    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process
+    /// ([`route::adopt`](crate::route::adopt)).
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.shared.backend.descriptor()
     }
 
-    /// Resets the device (`VFIO_DEVICE_RESET`). It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit
-    /// says: the kernel's sample devices can be reset and do not set it.
+    /// Resets the device (`VFIO_DEVICE_RESET`). It is tried whatever the
+    /// [`DeviceFlags::RESET`](super::DeviceFlags) bit says: the kernel's sample devices can be reset and
+    /// do not set it.
     ///
     /// Mapped memory may fault while the reset runs: no other thread may access the device then. For a PCI
     /// device that has no reset of its own there is [`Device::hot_reset`].

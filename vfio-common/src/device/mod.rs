@@ -13,6 +13,7 @@
 //! | low power | [`Device::enter_low_power`], [`Device::enter_low_power_with_wake_up`] |
 //! | the secret of virtual functions | [`Device::set_vf_token`] |
 //! | writes that an eventfd sets off | [`Device::write_on_event`] |
+//! | DMA of a device on AMD's CDX bus | [`Device::set_bus_master`] |
 //! | calls that this crate does not know | [`Device::descriptor`] |
 //!
 //! What stands behind it is a [`Backend`]: the kernel, or software. `vfio-sim` makes devices of the second

@@ -24,8 +24,9 @@ pub trait Iommu: Debug + Send + Sync {
     /// not there. Then nothing is mapped.
     fn map(&self, memory: &DmaMemory, iova: u64, access: DeviceAccess) -> io::Result<()>;
 
-    /// As `VFIO_IOMMU_UNMAP_DMA`: unmaps all mappings that lie wholly in the `length` bytes from `iova`, and says how many bytes
-    /// that were; 0 when there are none. After success no device reaches them any more.
+    /// As `VFIO_IOMMU_UNMAP_DMA`: unmaps all mappings that lie wholly in the `length` bytes from `iova`,
+    /// and says how many bytes that were; 0 when there are none. After success no device reaches them
+    /// any more.
     ///
     /// # Errors
     /// `EINVAL` when only a part of a mapping lies there.
