@@ -11,11 +11,13 @@ use vfio_common::device::{
 use vfio_sim::SoftDevice;
 use vfio_sim::model::{Board, Layout, Model, RegionModel};
 
+/// The flags and the data of each call.
+type Calls = Vec<(u32, Vec<u8>)>;
+
 /// A device on AMD's CDX bus.
 #[derive(Debug, Default)]
 struct Cdx {
-    /// What it was asked for.
-    asked: Arc<Mutex<Vec<(u32, Vec<u8>)>>>,
+    asked: Arc<Mutex<Calls>>,
 }
 
 const SET: u32 = 1 << 17;

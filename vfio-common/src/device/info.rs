@@ -83,8 +83,10 @@ impl DeviceInfo {
         if !flags.contains(DeviceFlags::CAPS) {
             return Ok(info);
         }
+        // A driver that says so and asks for no more room has none: `argsz` counts, not the flag.
+        let first = field(16).unwrap_or_default();
         let mut seen = None;
-        for capability in Chain::new(bytes, Self::FIXED_LENGTH, field(16)?) {
+        for capability in Chain::new(bytes, Self::FIXED_LENGTH, first) {
             let capability = capability?;
             if u32::from(capability.id) == sys::VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP {
                 capability.once(&seen)?;
@@ -129,8 +131,10 @@ mod tests {
             let expected = PciAtomics::WIDTH_32 | PciAtomics::WIDTH_64;
             assert_eq!(info.pci_atomics, expected | PciAtomics::from_bits_retain(8));
         }
-        let info = DeviceInfo::parse(&bytes(&[24, CAPS, 9, 5, 0, 0], &[])).unwrap();
-        assert_eq!(info.pci_atomics, PciAtomics::empty());
+        for none in [&[24, CAPS, 9, 5, 0, 0][..], &[16, CAPS, 9, 5]] {
+            let info = DeviceInfo::parse(&bytes(none, &[])).unwrap();
+            assert_eq!(info.pci_atomics, PciAtomics::empty());
+        }
     }
 
     #[test]
@@ -146,9 +150,6 @@ mod tests {
         assert!(matches!(refused(24, &[(1 << 16) | 5, 0]), ChainError::Truncated { .. }));
         let twice = [(1 << 16) | 5, 40, 1, 0, (1 << 16) | 5, 0, 1, 0];
         assert!(matches!(refused(24, &twice), ChainError::Repeated { id: 5 }));
-        // Capabilities are said to be there, and their offset is not.
-        let cut = DeviceInfo::parse(&bytes(&[16, CAPS, 9, 5], &[]));
-        assert!(matches!(cut, Err(ChainError::Truncated { .. })));
         let whole = bytes(&[64, CAPS, 9, 5, 24, 0], &twice);
         for length in 0..whole.len() {
             // Whatever it says, it does not panic.

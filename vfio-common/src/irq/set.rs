@@ -233,6 +233,20 @@ impl IrqSet {
     /// vfio-pci does it for INTx (`vfio_pci_set_intx_unmask` in `drivers/vfio/pci/vfio_pci_intrs.c`),
     /// vfio-platform for lines that can be masked; others rarely do.
     ///
+    /// ```no_run
+    /// use std::os::fd::AsFd as _;
+    ///
+    /// use rustix::event::{EventfdFlags, eventfd};
+    /// use vfio_common::irq::pci;
+    ///
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let irqs = device.enable_irq(pci::INTX, ..)?;
+    /// let served = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// irqs.unmask_on_event(0, Some(served.as_fd()))?;
+    /// // Both go to whoever serves the device: irqs.vector(0)? to wait for, served to signal.
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`IrqError::VectorDisabled`] when the vector is not on, [`IrqError::Unsupported`] when the kernel
     /// driver does not do it, [`IrqError::Operation`] when the kernel refuses, as it does (`EBUSY`) while
