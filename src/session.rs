@@ -40,8 +40,11 @@ impl Session {
             Route::Cdev => vfio_common::route::Route::Cdev,
             Route::Group => vfio_common::route::Route::Group,
         };
-        let opener = Arc::new(Vfio::new(host.clone()).route(route));
-        Ok(Self { host, route, json, opener, machine: None })
+        let mut vfio = Vfio::new(host.clone()).route(route);
+        if let Some(token) = arguments.vf_token {
+            vfio = vfio.vf_token(token);
+        }
+        Ok(Self { host, route, json, opener: Arc::new(vfio), machine: None })
     }
 
     /// A look at the machine. Software devices have no nodes that could be wrong.

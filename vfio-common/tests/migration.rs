@@ -223,7 +223,7 @@ impl Model for Busy {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 0))
     }
 
     fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
@@ -322,7 +322,12 @@ impl Model for Frail {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+        Ok(DeviceInfo {
+            flags: DeviceFlags::PLATFORM,
+            num_regions: 1,
+            num_irqs: 0,
+            pci_atomics: None,
+        })
     }
 
     fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {

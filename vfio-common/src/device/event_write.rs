@@ -27,6 +27,19 @@ impl Device {
     /// memory and ports of a device, not over its MSI-X table, and for at most 1000 registers and values
     /// a device. The kernel keeps the eventfd.
     ///
+    /// ```no_run
+    /// use std::os::fd::AsFd as _;
+    ///
+    /// use rustix::event::{EventfdFlags, eventfd};
+    ///
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let doorbell = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// let _rings = device.write_on_event(0, 0x1000, 4, 7, doorbell.as_fd())?;
+    /// // Whoever has the eventfd, in any process: 7 goes to the register at 0x1000 of region 0.
+    /// rustix::io::write(&doorbell, &1u64.to_ne_bytes())?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`EventWriteError::Invalid`] when the region has no such register, [`EventWriteError::Unsupported`]
     /// when the device's kernel driver does not do it, [`EventWriteError::Failed`] when it refuses.

@@ -52,7 +52,8 @@ impl Device {
     }
 }
 
-/// Vectors of one interrupt that are on. Dropping it turns them off. It keeps the device open.
+/// Vectors of one interrupt that are on (`VFIO_DEVICE_SET_IRQS`). Dropping it turns them off. It keeps the
+/// device open.
 ///
 /// Interrupts belong to the device, not to the handle: when the same device is opened twice, the two
 /// handles change each other's.
@@ -226,6 +227,41 @@ impl IrqSet {
     /// As [`IrqSet::mask`].
     pub fn unmask(&self, vector: u32) -> Result<(), IrqError> {
         self.act(vector, IrqAction::Unmask, IrqData::None { count: 1 }, IrqOperation::Unmask)
+    }
+
+    /// Lets whoever signals `eventfd` unmask a vector, without a system call on the device, until `None`
+    /// is passed or the vector is off. For a line that is level-triggered, whose events are served
+    /// elsewhere: in another process, or in a virtual machine. The kernel takes the count of the eventfd,
+    /// and keeps it open. One eventfd at a time; [`IrqSet::unmask`] works beside it.
+    ///
+    /// vfio-pci does it for INTx (`vfio_pci_set_intx_unmask` in `drivers/vfio/pci/vfio_pci_intrs.c`),
+    /// vfio-platform for lines that can be masked; others rarely do.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsFd as _;
+    ///
+    /// use rustix::event::{EventfdFlags, eventfd};
+    /// use vfio_common::irq::pci;
+    ///
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let irqs = device.enable_irq(pci::INTX, ..)?;
+    /// let served = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// irqs.unmask_on_event(0, Some(served.as_fd()))?;
+    /// // Both go to whoever serves the device: irqs.vector(0)? to wait for, served to signal.
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`IrqError::VectorDisabled`] when the vector is not on, [`IrqError::Unsupported`] when the kernel
+    /// driver does not do it, [`IrqError::Operation`] when the kernel refuses, as it does (`EBUSY`) while
+    /// another eventfd does it.
+    pub fn unmask_on_event(
+        &self,
+        vector: u32,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), IrqError> {
+        let data = IrqData::EventFds(&[eventfd]);
+        self.act(vector, IrqAction::Unmask, data, IrqOperation::UnmaskOnEvent)
     }
 
     /// Fires a vector without the device, to test what handles it.

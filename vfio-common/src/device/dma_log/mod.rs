@@ -99,7 +99,7 @@ impl Device {
     }
 }
 
-/// A log that runs. Dropping it ends it. It keeps the device open.
+/// A log that runs ([`Device::log_dma`]). Dropping it ends it. It keeps the device open.
 #[derive(Debug)]
 pub struct DmaLog {
     device: Device,
@@ -134,10 +134,11 @@ impl DmaLog {
     /// [`DmaLog::page_size`]; what is not logged counts as not written.
     ///
     /// # Errors
-    /// [`DmaLogError::Empty`] when the range ends before it begins, [`DmaLogError::TooFar`] when its last
-    /// page is that of the 64-bit address space, [`DmaLogError::TooLong`] when the bitmap would have more than 256 MiB (8 TiB in pages of 4 KiB);
-    /// then nothing is forgotten. [`DmaLogError::Report`] when the kernel fails: what was written in the
-    /// range is lost, so take all of it for written.
+    /// [`DmaLogError::Empty`] when the range ends before it begins, [`DmaLogError::TooFar`] when its
+    /// last page is that of the 64-bit address space, [`DmaLogError::TooLong`] when the bitmap would
+    /// have more than 256 MiB (8 TiB in pages of 4 KiB); then nothing is forgotten.
+    /// [`DmaLogError::Report`] when the kernel fails: what was written in the range is lost, so take all
+    /// of it for written.
     pub fn take(&self, range: IovaRange) -> Result<DirtyPages, DmaLogError> {
         let device = || self.device.shared().name.clone();
         if range.first > range.last {

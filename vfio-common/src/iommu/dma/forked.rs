@@ -53,7 +53,12 @@ impl Iommu for Undone {
 
 impl Backend for Undone {
     fn device_info(&self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 1 })
+        Ok(DeviceInfo {
+            flags: DeviceFlags::PLATFORM,
+            num_regions: 1,
+            num_irqs: 1,
+            pci_atomics: None,
+        })
     }
 
     fn region_info(&self, index: u32) -> io::Result<RegionInfo> {
