@@ -322,12 +322,7 @@ impl Model for Frail {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo {
-            flags: DeviceFlags::PLATFORM,
-            num_regions: 1,
-            num_irqs: 0,
-            pci_atomics: None,
-        })
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 0))
     }
 
     fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {

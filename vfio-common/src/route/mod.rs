@@ -61,4 +61,5 @@ pub(crate) use node::DeviceNumber;
 pub use node::Nodes;
 pub use open_with::OpenWith;
 pub use opener::{Opener, Target};
+pub(crate) use sriov::Function;
 pub use vfio::{Route, Vfio, adopt};

@@ -53,12 +53,7 @@ impl Iommu for Undone {
 
 impl Backend for Undone {
     fn device_info(&self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo {
-            flags: DeviceFlags::PLATFORM,
-            num_regions: 1,
-            num_irqs: 1,
-            pci_atomics: None,
-        })
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 1))
     }
 
     fn region_info(&self, index: u32) -> io::Result<RegionInfo> {
