@@ -1,7 +1,9 @@
 //! The bus that an application holds.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::bound::BoundSet;
 use super::scan::{Known, KnownDevice};
@@ -146,12 +148,10 @@ impl<B: BusType> Bus<B> {
         let mut known = self.known();
         let report = known.scan(&self.host)?;
         let mut gone = self.bound.addresses();
-        gone.retain(|bound| !known.devices.contains_key(bound) || report.changed.contains(bound));
+        gone.retain(|bound| !known.has_usable(bound) || report.changed.contains(bound));
         // A driver may take its time to let go; others may look at the bus meanwhile.
         drop(known);
-        for address in gone {
-            self.bound.unbind(&address, UnbindReason::Removed);
-        }
+        self.unbind_each(gone, UnbindReason::Removed);
         Ok(report)
     }
 
@@ -253,6 +253,22 @@ impl<B: BusType> Bus<B> {
         self.bound.unbind(address, UnbindReason::Requested)
     }
 
+    /// A driver that panics keeps no other device from being unbound; the first panic is then passed on.
+    fn unbind_each(&self, addresses: Vec<B::Address>, reason: UnbindReason) {
+        let mut first = None;
+        for address in addresses {
+            let unbind = AssertUnwindSafe(|| self.bound.unbind(&address, reason));
+            if let Err(panic) = catch_unwind(unbind) {
+                first.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = first
+            && !thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+
     pub(super) fn is_usable(&self, address: &B::Address, inode: u64) -> bool {
         self.known().is_usable(address, inode)
     }
@@ -265,8 +281,6 @@ impl<B: BusType> Bus<B> {
 
 impl<B: BusType> Drop for Bus<B> {
     fn drop(&mut self) {
-        for address in self.bound.addresses() {
-            self.bound.unbind(&address, UnbindReason::Shutdown);
-        }
+        self.unbind_each(self.bound.addresses(), UnbindReason::Shutdown);
     }
 }

@@ -127,8 +127,13 @@ impl<B: BusType> Known<B> {
 
     /// Whether a device is there, is the one with this entry, and can be opened.
     pub(super) fn is_usable(&self, address: &B::Address, inode: u64) -> bool {
-        let known = self.devices.get(address).filter(|known| known.inode == inode);
-        known.is_some_and(|known| B::fault(&known.info).is_none())
+        let known = self.devices.get(address);
+        self.has_usable(address) && known.is_some_and(|known| known.inode == inode)
+    }
+
+    /// Whether a device is there and can be opened.
+    pub(super) fn has_usable(&self, address: &B::Address) -> bool {
+        self.devices.get(address).is_some_and(|known| B::fault(&known.info).is_none())
     }
 
     /// Reads one device anew, without a listing. `None`: it is not there.
