@@ -80,7 +80,7 @@ pub(crate) enum Command {
         /// if none is named.
         device: Option<Device>,
     },
-    /// List, show and probe PCI functions.
+    /// List, show and probe PCI functions, and give them to VFIO and back.
     #[command(subcommand)]
     Pci(PciCommand),
     /// Read registers.

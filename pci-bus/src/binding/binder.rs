@@ -79,11 +79,12 @@ impl Binder {
         if !journal::is_driver_name(driver) {
             return Err(BindingError::BadDriverName { driver: driver.to_owned() });
         }
-        let function = Function::open(&self.kernel.host, address)?;
-        if function.is_bridge()? {
+        if Function::open(&self.kernel.host, address)?.is_bridge()? {
             return Err(BindingError::Bridge { address });
         }
         let journal = self.journal.lock(self.kernel.patience)?;
+        // Another one may have come meanwhile.
+        let function = Function::open(&self.kernel.host, address)?;
         let before = self.kernel.state(&function)?;
         if before.driver.as_deref() == Some(driver) {
             return Ok(Change::none(address, before, Remark::BoundAlready));
@@ -114,8 +115,10 @@ impl Binder {
     /// [`BindingError::Held`] and [`BindingError::InUse`] unless forced, [`BindingError::Waits`] when
     /// the kernel does not return because the device is open.
     pub fn unbind(&self, address: Address, force: Force) -> Result<Change, BindingError> {
-        let function = Function::open(&self.kernel.host, address)?;
+        Function::open(&self.kernel.host, address)?;
         let journal = self.journal.lock(self.kernel.patience)?;
+        // Another one may have come meanwhile.
+        let function = Function::open(&self.kernel.host, address)?;
         let before = self.kernel.state(&function)?;
         let Some(driver) = before.driver.clone() else {
             return Ok(Change::none(address, before, Remark::UnboundAlready));

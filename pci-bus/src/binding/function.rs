@@ -18,6 +18,15 @@ pub struct State {
     pub driver_override: Option<String>,
 }
 
+impl State {
+    /// With which override the kernel lets the driver take the function: one that names another driver
+    /// keeps it out.
+    pub(super) fn override_to_bind(&self) -> &Option<String> {
+        let lets_in = self.driver.is_none() || self.driver_override.is_none();
+        if lets_in { &self.driver_override } else { &self.driver }
+    }
+}
+
 /// By what a function is told from another one that has its address later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {

@@ -139,7 +139,10 @@ impl Record {
             |name: &Option<String>| name.as_deref().is_some_and(|name| self.is_given(name));
         let is_free = now.driver.is_none() || is_ours(&now.driver);
         let driver = if is_free { &self.origin.driver } else { &now.driver };
-        let is_free = is_ours(&now.driver_override);
+        // The driver cannot be given back under each override, and then has one of its own for a moment.
+        let is_passing =
+            now.driver_override.is_some() && now.driver_override == *self.origin.override_to_bind();
+        let is_free = is_ours(&now.driver_override) || is_passing;
         let name = if is_free { &self.origin.driver_override } else { &now.driver_override };
         State { driver: driver.clone(), driver_override: name.clone() }
     }

@@ -12,10 +12,11 @@ use super::attributes::errno;
 use super::function::{Function, State, place};
 use super::kernel::{Kernel, NotDone};
 
-/// Brings a function into a state, by at most three writes. After each of them the function is in a state
+/// Brings a function into a state, by at most four writes. After each of them the function is in a state
 /// from which this leads to any other one. `holders` are those who have it open.
 ///
-/// The override is first: whoever else has drivers probed in between then gets the right one.
+/// The override is first: whoever else has drivers probed in between then gets the right one. One that
+/// keeps out the driver that it is to be bound to is last.
 pub(super) fn settle(
     kernel: &Kernel,
     function: &Function,
@@ -23,10 +24,12 @@ pub(super) fn settle(
     holders: Option<&Holders>,
 ) -> Result<(), BindingError> {
     let now = kernel.state(function)?;
-    if now.driver_override != goal.driver_override {
-        set_override(kernel, function, goal.driver_override.as_deref())?;
+    let is_bound = now.driver == goal.driver;
+    let first = if is_bound { &goal.driver_override } else { goal.override_to_bind() };
+    if now.driver_override != *first {
+        set_override(kernel, function, first.as_deref())?;
     }
-    if now.driver == goal.driver {
+    if is_bound {
         return Ok(());
     }
     if let Some(driver) = &now.driver {
@@ -38,6 +41,9 @@ pub(super) fn settle(
     let driver = function.driver()?;
     if driver != goal.driver {
         return Err(BindingError::TakenMeanwhile { address: function.address, driver });
+    }
+    if goal.driver_override != *first {
+        set_override(kernel, function, goal.driver_override.as_deref())?;
     }
     Ok(())
 }

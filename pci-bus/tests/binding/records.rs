@@ -235,6 +235,25 @@ fn two_at_once_take_turns() {
 }
 
 #[test]
+fn a_device_that_takes_a_place_while_the_lock_is_waited_for_is_the_one_that_is_recorded() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.state_dir()).unwrap();
+    let lock = fs::File::create(machine.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    thread::scope(|scope| {
+        let bound = scope.spawn(|| machine.binder().bind(at(DISK), "vfio-pci", Force::No));
+        // It cannot be seen that it waits; if it does not yet, this shows nothing.
+        thread::sleep(Duration::from_millis(100));
+        machine.plug_again(DISK);
+        drop(lock);
+        bound.join().unwrap().unwrap();
+    });
+    let change = machine.binder().restore(at(DISK), Force::No).unwrap();
+    assert_eq!(change.remark, None, "{change}");
+    assert_eq!(machine.state(DISK), bound(Some("nvme"), None));
+}
+
+#[test]
 fn who_has_the_lock_is_waited_for_only_so_long() {
     let machine = Machine::new();
     fs::create_dir_all(machine.state_dir()).unwrap();

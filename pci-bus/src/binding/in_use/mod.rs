@@ -5,13 +5,14 @@ mod tables;
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::iter;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use vfio_common::sysfs::{Host, SysfsError};
 
-use self::parts::{Block, Parts};
+use self::parts::{Block, Interface, Parts};
 use self::tables::{DefaultRoutes, Mounts, Swaps};
 use super::function::{Function, VirtualFunction};
 
@@ -48,11 +49,13 @@ pub enum Use {
         /// The interface.
         interface: String,
     },
-    /// A network interface carries the default route.
+    /// A network interface carries the default route, or a bond, bridge or VLAN that it is a part of.
     DefaultRoute {
-        /// The interface.
+        /// The interface that the route names.
         interface: String,
     },
+    /// A network interface is in another network namespace, as containers have them.
+    InterfaceElsewhere,
     /// The display that the firmware started with, on which the console is.
     BootDisplay,
     /// A display shows a picture.
@@ -82,12 +85,16 @@ pub(super) fn by_host(host: &Host, function: &Function) -> Result<Vec<Use>, Sysf
     let parts = Parts::below(host, &function.dir)?;
     uses.extend(parts.connectors.into_iter().map(|connector| Use::Display { connector }));
     let routes = DefaultRoutes::read(host.proc_root());
-    for interface in parts.interfaces {
-        if routes.pass(&interface.name) {
-            uses.push(Use::DefaultRoute { interface: interface.name });
-        } else if interface.is_up {
-            uses.push(Use::InterfaceUp { interface: interface.name });
+    for Interface { name, is_up, uppers } in parts.interfaces {
+        let routed = iter::once(&name).chain(&uppers).find(|interface| routes.pass(interface));
+        if let Some(interface) = routed.cloned() {
+            uses.push(Use::DefaultRoute { interface });
+        } else if is_up {
+            uses.push(Use::InterfaceUp { interface: name });
         }
+    }
+    if parts.has_hidden_interfaces {
+        uses.push(Use::InterfaceElsewhere);
     }
     uses.extend(of_blocks(host, &parts.blocks)?);
     Ok(uses)
@@ -178,6 +185,10 @@ impl fmt::Display for Use {
                     "{interface} carries the default route (ip route del default dev {interface})"
                 )
             }
+            Self::InterfaceElsewhere => write!(
+                f,
+                "an interface of it is in another network namespace (ip netns, or a container has it)"
+            ),
             Self::BootDisplay => write!(f, "it is the display that the machine started with"),
             Self::Display { connector } => write!(f, "{connector} shows a picture"),
             Self::VirtualFunction { name, driver } => {
