@@ -7,7 +7,7 @@ use pci_bus::Pci;
 use vfio_common::bus::BusType as _;
 use vfio_common::device::Device;
 use vfio_common::diagnosis::Examination;
-use vfio_common::route::{Opener, Vfio};
+use vfio_common::route::{OpenWith, Opener, Vfio};
 use vfio_common::sysfs::Host;
 use vfio_sim::Machine;
 
@@ -22,6 +22,7 @@ pub(crate) struct Session {
     pub(crate) json: bool,
     opener: Arc<dyn Opener>,
     route: vfio_common::route::Route,
+    with: OpenWith,
     machine: Option<Machine>,
 }
 
@@ -32,7 +33,14 @@ impl Session {
             let machine = Machine::demo()?;
             let (host, opener) = (machine.host(), machine.opener());
             let route = vfio_common::route::Route::Auto;
-            return Ok(Self { host, route, json, opener, machine: Some(machine) });
+            return Ok(Self {
+                host,
+                route,
+                with: OpenWith::new(),
+                json,
+                opener,
+                machine: Some(machine),
+            });
         }
         let host = Host::new(&arguments.sysfs, &arguments.dev).with_proc(&arguments.proc);
         let route = match arguments.route {
@@ -40,13 +48,19 @@ impl Session {
             Route::Cdev => vfio_common::route::Route::Cdev,
             Route::Group => vfio_common::route::Route::Group,
         };
-        let opener = Arc::new(Vfio::new(host.clone()).route(route));
-        Ok(Self { host, route, json, opener, machine: None })
+        let mut vfio = Vfio::new(host.clone()).route(route);
+        let mut with = OpenWith::new();
+        if let Some(token) = arguments.vf_token {
+            vfio = vfio.vf_token(token);
+            with = with.vf_token(token);
+        }
+        Ok(Self { host, route, with, json, opener: Arc::new(vfio), machine: None })
     }
 
     /// A look at the machine. Software devices have no nodes that could be wrong.
     pub(crate) fn examination(&self) -> Examination {
-        let examination = Examination::new(self.host.clone()).route(self.route);
+        let examination =
+            Examination::new(self.host.clone()).route(self.route).open_with(self.with.clone());
         if self.is_software() { examination.without_nodes() } else { examination }
     }
 

@@ -16,7 +16,7 @@ use crate::{Address, DeviceApi, MdevId, MdevInfo};
 /// Where the kernel lists mediated devices, below the root of sysfs.
 pub(crate) const DEVICES: &str = "bus/mdev/devices";
 
-/// The mediated device bus. It has no values: it is the parameter of the engine's types.
+/// The mediated device bus, `/sys/bus/mdev`. It has no values: it is the parameter of the engine's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mdev {}
 

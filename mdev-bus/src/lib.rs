@@ -28,6 +28,21 @@
 //! # A driver
 //!
 //! See [`Driver`]. It is tested without hardware on the software devices of `vfio-sim`.
+//!
+//! # What is where
+//!
+//! | to | |
+//! |---|---|
+//! | see which devices there are, without opening any | [`Bus::scan`], [`Bus::devices`], [`MdevInfo`] |
+//! | see what devices can be created | [`parents`], [`MdevType`] |
+//! | bind drivers to devices | [`Bus::probe`], [`Bus::plug`] for one |
+//! | use a driver that is bound | [`Bus::driver`], [`DriverRef`] |
+//! | open a device without a driver | [`Bus::open`] |
+//! | choose the route, link a virtual machine | [`Builder::opener`], [`Vfio`](vfio_common::route::Vfio) |
+//! | reset, interrupts, DMA, migration | [`ProbeDevice::device`], [`Device`](vfio_common::device::Device) |
+//! | find out why one does not open | [`diagnosis`] |
+//!
+//! Creating and removing devices (`create` of a type, `remove` of a device in sysfs) is not here.
 
 #![forbid(unsafe_code)]
 

@@ -9,7 +9,7 @@ use crate::DeviceApi;
 const PARENTS: &str = "class/mdev_bus";
 const TYPES: &str = "mdev_supported_types";
 
-/// A device that its kernel driver can split into mediated devices.
+/// A device that its kernel driver can split into mediated devices: an entry of `/sys/class/mdev_bus`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Parent {

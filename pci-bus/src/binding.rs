@@ -73,7 +73,8 @@ impl DriverBus for Pci {
     /// The display that the firmware started with, on which the console is.
     fn uses_by_host(function: &Dir) -> Result<Vec<Cow<'static, str>>, SysfsError> {
         let is_boot_display = function.read("boot_vga")?.as_deref() == Some("1");
-        let used = is_boot_display.then_some("it is the display that the machine started with".into());
+        let used =
+            is_boot_display.then_some("it is the display that the machine started with".into());
         Ok(used.into_iter().collect())
     }
 }

@@ -15,7 +15,7 @@ use crate::{Address, Enabled, PciId, PciInfo, Sriov};
 /// Where the kernel lists PCI functions, below the root of sysfs.
 pub(crate) const DEVICES: &str = "bus/pci/devices";
 
-/// The PCI bus. It has no values: it is the parameter of the engine's types.
+/// The PCI bus, `/sys/bus/pci`. It has no values: it is the parameter of the engine's types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Pci {}
 

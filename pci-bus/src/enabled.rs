@@ -3,8 +3,8 @@
 use vfio_common::device::Device;
 use vfio_common::pci_config::{Command, ConfigError, PciConfig};
 
-/// A function that answers: its command register has what a driver needs. Its drop takes back what was
-/// not set before, and nothing else.
+/// A function that answers: its command register (`PCI_COMMAND`) has what a driver needs. Its drop takes
+/// back what was not set before, and nothing else.
 #[derive(Debug)]
 pub struct Enabled {
     config: PciConfig,

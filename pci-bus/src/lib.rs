@@ -30,6 +30,21 @@
 //! # A driver
 //!
 //! See [`Driver`]. It is tested without hardware on the software devices of `vfio-sim`.
+//!
+//! # What is where
+//!
+//! | to | |
+//! |---|---|
+//! | see which functions there are, without opening or waking any | [`Bus::scan`], [`Bus::devices`], [`PciInfo`] |
+//! | take a function from the host's driver, and give it back | [`binding::Binder`] |
+//! | bind drivers to functions | [`Bus::probe`], [`Bus::plug`] for one |
+//! | use a driver that is bound | [`Bus::driver`], [`DriverRef`] |
+//! | open a function without a driver | [`Bus::open`] |
+//! | choose the route, give a VF token, let in functions without an IOMMU | [`Builder::opener`], [`Vfio`](vfio_common::route::Vfio) |
+//! | reset, interrupts, DMA, low power, migration | [`ProbeDevice::device`], [`Device`](vfio_common::device::Device) |
+//! | find out why one does not open | [`vfio_common::diagnosis`] |
+//!
+//! Making virtual functions (`sriov_numvfs` in sysfs) is not here.
 
 #![forbid(unsafe_code)]
 

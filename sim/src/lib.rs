@@ -33,7 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! PCI functions are plugged in with their model ([`Machine::plug`]); [`pci`] has one, and the
+//! PCI functions are plugged in with their model ([`Machine::plug`]); [`pci`] has three, and the
 //! configuration space for others.
 //!
 //! # Testing a driver on a model of one's own device
@@ -64,7 +64,7 @@
 //!     }
 //!
 //!     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-//!         Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 1 })
+//!         Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 1))
 //!     }
 //!
 //!     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use mdev_bus::Address;
+use vfio_common::device::VfToken;
 
 pub(crate) use self::pci::{Change, PciCommand};
 
@@ -36,6 +37,11 @@ pub(crate) struct Arguments {
     /// Which way devices are opened: by their character device and an iommufd, or by their IOMMU group.
     #[arg(long, global = true, default_value = "auto", conflicts_with = "sim")]
     pub(crate) route: Route,
+
+    /// The VF token of virtual functions, as it was set on their physical function: for devices that take
+    /// one. Other users see it in the list of processes.
+    #[arg(long, global = true, value_name = "UUID", conflicts_with = "sim")]
+    pub(crate) vf_token: Option<VfToken>,
 
     /// The directory that stands for /proc, where `doctor` and error messages look for processes that
     /// have a device open.
@@ -74,7 +80,7 @@ pub(crate) enum Command {
         /// if none is named.
         device: Option<Device>,
     },
-    /// List, show and probe PCI functions.
+    /// List, show and probe PCI functions, and give them to VFIO and back.
     #[command(subcommand)]
     Pci(PciCommand),
     /// Read registers.

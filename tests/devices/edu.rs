@@ -150,6 +150,31 @@ fn transfers_that_cannot_be_are_refused_before_the_device_sees_them() {
     });
 }
 
+/// As after a transfer that was given up, and then came to its end.
+#[test]
+fn an_interrupt_that_is_left_over_is_no_answer() {
+    const RAISE: u64 = 0x60;
+    const DONE: [u32; 2] = [0x100, 0x1];
+    on_edu(|edu, bus, function| {
+        let device = bus.open(&function.address).unwrap();
+        let registers = device.region(0).unwrap();
+        for way in WAYS {
+            edu.set_interrupt(way).unwrap();
+            for round in 1u8..4 {
+                edu.write(0, &[round; 100]).unwrap();
+                for bits in DONE {
+                    registers.write32(RAISE, bits).unwrap();
+                }
+                let mut found = [0; 100];
+                edu.read(0, &mut found).unwrap();
+                assert_eq!(found, [round; 100], "{way}");
+                registers.write32(RAISE, 0x1).unwrap();
+                assert_eq!(edu.factorial(12).unwrap(), 479_001_600, "{way}");
+            }
+        }
+    });
+}
+
 #[test]
 fn threads_share_a_device_and_take_turns() {
     on_edu(|edu, _, _| {

@@ -1,6 +1,8 @@
 //! Interrupts that there are not.
 
-use vfio_common::irq::{IrqError, IrqSet, pci, removal_request};
+use std::os::fd::AsFd as _;
+
+use vfio_common::irq::{IrqError, IrqOperation, IrqSet, pci, removal_request};
 
 use crate::interrupts::{with_card, with_platform, with_sparse};
 
@@ -20,6 +22,26 @@ fn what_a_device_does_not_have_is_said() {
         let error = device.enable_irq(1, ..).unwrap_err();
         assert!(error.to_string().starts_with("there is no interrupt 1 of "), "{error}");
         assert_eq!(removal_request(device.info().flags), None);
+    });
+}
+
+#[test]
+fn mediated_devices_let_no_eventfd_unmask() {
+    with_card(|card| {
+        let irqs = card.enable_irq(pci::INTX, ..).unwrap();
+        let eventfd = irqs.vector(0).unwrap().as_fd();
+        for eventfd in [Some(eventfd), None] {
+            let error = irqs.unmask_on_event(0, eventfd).unwrap_err();
+            let operation = IrqOperation::UnmaskOnEvent;
+            assert!(
+                matches!(&error, IrqError::Unsupported { operation: of, .. } if *of == operation)
+            );
+            let part = "cannot let an eventfd unmask vectors: its kernel driver does not do that";
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        let error = irqs.unmask_on_event(1, None).unwrap_err();
+        assert!(matches!(error, IrqError::VectorDisabled { vector: 1, .. }), "{error}");
+        irqs.unmask(0).unwrap();
     });
 }
 

@@ -147,6 +147,7 @@ fn migration_features_are_probed_and_a_device_without_them_says_none() {
     let refused = card.enter_low_power().unwrap_err();
     assert!(matches!(refused, FeatureError::Unsupported { .. }), "{refused}");
     assert!(matches!(other.exit_low_power(), Err(FeatureError::Unsupported { .. })));
+    assert!(matches!(other.set_bus_master(true), Err(FeatureError::Unsupported { .. })));
 }
 
 #[test]

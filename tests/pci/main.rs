@@ -5,6 +5,7 @@
 
 mod matching;
 mod odd_entries;
+mod panics;
 mod rescan;
 mod server;
 mod two_buses;

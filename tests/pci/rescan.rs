@@ -1,7 +1,8 @@
 //! A scan is a difference to the one before.
 
-use std::sync::Arc;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use pci_bus::{Bus, Driver, PciId, ProbeDevice, ProbeError, Sriov};
@@ -160,4 +161,65 @@ fn a_function_that_the_kernel_takes_back_is_let_go() {
         assert_eq!(machine.open_devices(), 0);
         assert!(bus.scan().unwrap().removed.contains(&address(DISK)));
     }
+}
+
+/// What happens while [`Watched`] is being probed.
+static MEANWHILE: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// Takes any test device, after what happens meanwhile.
+struct Watched;
+
+impl Driver for Watched {
+    type IdInfo = ();
+    const NAME: &'static str = "watched";
+    const ID_TABLE: &'static [(PciId, ())] = &[(PciId::vendor(0x1b36), ())];
+
+    fn probe(_: ProbeDevice, (): &'static ()) -> Result<Self, ProbeError> {
+        if let Some(happen) = MEANWHILE.lock().unwrap().take() {
+            happen();
+        }
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_function_that_the_kernel_takes_back_while_it_is_probed_is_let_go() {
+    let machine = Arc::new(Machine::new().unwrap());
+    let function = TestDevice::function(DISK).vfio_driver("vfio-pci");
+    machine.plug(&function, TestDevice::new()).unwrap();
+    let builder = Bus::builder().host(machine.host()).opener(machine.opener());
+    let bus = Arc::new(builder.without_registered().driver::<Watched>().build().unwrap());
+    for scan in [true, false] {
+        let (taker, other) = (machine.clone(), bus.clone());
+        *MEANWHILE.lock().unwrap() = Some(Box::new(move || {
+            taker.remove(DISK).unwrap();
+            if scan {
+                assert_eq!(other.scan().unwrap().changed, [address(DISK)]);
+            }
+        }));
+        let row = bus.plug(&address(DISK)).unwrap();
+        if !scan {
+            // Nobody has looked meanwhile.
+            bus.scan().unwrap();
+        }
+        assert!(bus.bound().is_empty(), "{row}");
+        assert_eq!(machine.open_devices(), 0, "the kernel waits for it");
+        machine.plug(&function, TestDevice::new()).unwrap();
+    }
+}
+
+#[test]
+fn a_scan_that_fails_has_changed_nothing() {
+    let tree = Tree::without_mdev_bus().unwrap();
+    tree.add_function(&disk(DISK).kernel_driver("nvme")).unwrap();
+    let bus = bus(&tree);
+    bus.scan().unwrap();
+    let before = bus.devices();
+    let (root, elsewhere) = (tree.sysfs().to_owned(), tree.sysfs().with_extension("away"));
+    fs::rename(&root, &elsewhere).unwrap();
+    let failed = bus.scan();
+    fs::rename(&elsewhere, &root).unwrap();
+    assert!(failed.is_err());
+    assert_eq!(bus.devices(), before);
+    assert!(bus.scan().unwrap().added.is_empty());
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vfio_sim::tree::{MdevDevice, MdevType, Parent, Tree};
+use vfio_sim::tree::{MdevDevice, MdevType, Parent, PciFunction, Tree};
 
 use crate::{Ran, run};
 
@@ -266,6 +266,26 @@ fn devices_that_are_not_whole_say_so() {
     assert_parts(&mock.error(absent), &["does not exist", "bus/mdev/devices", "mdevbus list"]);
     let vgpu = MdevDevice::new(UUID, "mtty", "mtty-2").group(7).kernel_driver("intel_vgpu_mdev");
     assert_parts(&Mock::with(&vgpu).error(UUID), &["KVM", "intel_vgpu_mdev"]);
+}
+
+#[test]
+fn a_virtual_function_wants_the_token_of_its_physical_function() {
+    const PHYSICAL: &str = "0000:3b:00.0";
+    const VIRTUAL: &str = "0000:3b:00.1";
+    let tree = Tree::new().unwrap();
+    let function = |address| PciFunction::new(address, 0x8086, 0x1572).vfio_driver("vfio-pci");
+    tree.add_function(&function(PHYSICAL).group(8).virtual_functions(1)).unwrap();
+    tree.add_function(&function(VIRTUAL).group(7).virtual_of(PHYSICAL)).unwrap();
+    let mock = Mock::around(tree);
+    let parts = ["0000:3b:00.1 wants the VF token of 0000:3b:00.0", "`Vfio::vf_token`"];
+    assert_parts(&mock.error(VIRTUAL), &parts);
+    let token = "bd8d9d2b-5a5f-4f5a-a211-f591514ba1f3";
+    let ran = mock.run(&["--vf-token", token, VIRTUAL]);
+    assert!(!ran.stdout.contains("VF token"), "{}", ran.stdout);
+    // The kernel checks none when a driver of the host has the physical function.
+    mock.tree.bind_function(PHYSICAL, "i40e").unwrap();
+    let findings = mock.findings(VIRTUAL);
+    assert!(findings.iter().all(|finding| finding["severity"] != "error"), "{findings:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod doctor;
 mod failures_page;
+mod json_page;
 mod mistakes;
 mod pci;
 mod pci_binding;

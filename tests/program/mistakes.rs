@@ -25,6 +25,8 @@ fn wrong_arguments_exit_with_2_and_say_which() {
         (vec!["--sim", "pci", "bind", "3b:00.0"], "leave out --sim"),
         (vec!["--sim", "pci", "unbind", "3b:00.0"], "leave out --sim"),
         (vec!["--sim", "pci", "restore"], "leave out --sim"),
+        (vec!["--vf-token", "not-a-uuid", "pci", "list"], "--vf-token"),
+        (vec!["--sim", "--vf-token", NOBODY, "pci", "list"], "--vf-token"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let ran = run(&arguments);

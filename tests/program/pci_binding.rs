@@ -60,7 +60,7 @@ fn json_has_a_row_a_function_whatever_became_of_it() {
     assert_eq!(rows.as_array().unwrap().len(), 2);
     let error = rows[0]["error"].as_str().unwrap();
     assert!(error.contains("is in no IOMMU group: the IOMMU is off"), "{error}");
-    assert_eq!((&rows[1]["bdf"], &rows[1]["before"]), (&json!("0000:3b:00.1"), &json!(null)));
+    assert_eq!((&rows[1]["address"], &rows[1]["before"]), (&json!("0000:3b:00.1"), &json!(null)));
     assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use memmap2::{MmapOptions, MmapRaw};
 
-/// What the mapping allows. Nothing is mapped for writing only: no device needs it.
+/// What the mapping allows: `PROT_READ`, `PROT_WRITE` of `mmap(2)`. Nothing is mapped for writing only: no
+/// device needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protection {
     /// Loads only; a store would be a fault, and no safe method of this crate makes one.
@@ -14,8 +15,8 @@ pub enum Protection {
     ReadWrite,
 }
 
-/// Bytes of a file or device, mapped shared into this process until dropped. It gives raw pointers
-/// only: no reference to its memory is ever made, for a device may change it at any time.
+/// Bytes of a file or device, mapped shared (`mmap(2)`) into this process until dropped. It gives raw
+/// pointers only: no reference to its memory is ever made, for a device may change it at any time.
 #[derive(Debug)]
 pub struct Mapping {
     raw: MmapRaw,

@@ -36,7 +36,7 @@ impl Model for Writer {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 0))
     }
 
     fn write(&mut self, _: &Board, _: u32, _: u64, bytes: &[u8]) -> io::Result<()> {

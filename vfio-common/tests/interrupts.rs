@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::error::Error as _;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
@@ -28,6 +29,7 @@ struct Scripted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     EventFds { start: u32, on: usize, off: usize },
+    UnmaskOnEvent { start: u32, on: usize },
     Disable,
     Other(IrqAction),
 }
@@ -51,7 +53,7 @@ impl Scripted {
 
 impl Backend for Scripted {
     fn device_info(&self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: self.kind, num_regions: 0, num_irqs: 5 })
+        Ok(DeviceInfo::new(self.kind, 0, 5))
     }
 
     fn region_info(&self, _index: u32) -> io::Result<RegionInfo> {
@@ -78,7 +80,11 @@ impl Backend for Scripted {
         let asked = match request.data {
             IrqData::EventFds(eventfds) => {
                 let on = eventfds.iter().flatten().count();
-                Asked::EventFds { start: request.start, on, off: eventfds.len() - on }
+                if request.action == IrqAction::Unmask {
+                    Asked::UnmaskOnEvent { start: request.start, on }
+                } else {
+                    Asked::EventFds { start: request.start, on, off: eventfds.len() - on }
+                }
             }
             IrqData::None { count: 0 } => Asked::Disable,
             _ => Asked::Other(request.action),
@@ -209,4 +215,28 @@ fn only_the_three_of_pci_exclude_each_other() {
     let (_, platform) = Scripted::new(DeviceFlags::PLATFORM, IrqFlags::EVENTFD);
     let all: Vec<_> = (0..5).map(|index| platform.enable_irq(index, ..).unwrap()).collect();
     assert_eq!(all.len(), 5);
+}
+
+#[test]
+fn an_eventfd_unmasks_one_vector_until_it_is_taken_away() {
+    let (backend, device) = pci(IrqFlags::MASKABLE);
+    let irqs = device.enable_irq(pci::INTX, 2..4).unwrap();
+    let eventfd = irqs.vector(3).unwrap().as_fd();
+    irqs.unmask_on_event(3, Some(eventfd)).unwrap();
+    backend.answer(Err(Errno::BUSY.into()));
+    let error = irqs.unmask_on_event(3, Some(eventfd)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot let an eventfd unmask vector 3 of interrupt 0 (intx) of scripted: an eventfd does that \
+         already, take it away first"
+    );
+    irqs.unmask_on_event(3, None).unwrap();
+    // What is off is not asked for.
+    irqs.unmask_on_event(1, None).unwrap_err();
+    let unmask = |on| Asked::UnmaskOnEvent { start: 3, on };
+    assert_eq!(backend.asked(), [enabled(2, 2), unmask(1), unmask(1), unmask(0)]);
+    // Another operation that is busy has another reason.
+    backend.answer(Err(Errno::BUSY.into()));
+    let error = irqs.unmask(3).unwrap_err().to_string();
+    assert_eq!(error, "cannot unmask vector 3 of interrupt 0 (intx) of scripted");
 }

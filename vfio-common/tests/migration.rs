@@ -223,7 +223,7 @@ impl Model for Busy {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PLATFORM, num_regions: 1, num_irqs: 0 })
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 0))
     }
 
     fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
@@ -284,5 +284,70 @@ fn a_device_is_stopped_when_little_is_left_or_when_it_changes_as_fast_as_it_is_c
         assert_eq!((saved.while_running, saved.bytes), (while_running, bytes), "{answers:?}");
         assert_eq!(data.len() as u64, bytes);
         assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
+    }
+}
+
+#[test]
+fn a_device_that_fails_while_it_is_brought_back_is_reset() {
+    let refused = |migration: &Migration| {
+        let error = migration.save(&mut Broken { left: 0 }, |_| ()).unwrap_err();
+        assert!(matches!(error, MigrationError::Store { now: BACK, .. }), "{error}");
+        assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
+    };
+    let device =
+        Device::new("frail", Arc::new(SoftDevice::new(Frail::default()).unwrap())).unwrap();
+    let migration = device.migration().unwrap().unwrap();
+    refused(&migration);
+    // A program that was stopped left it in the middle.
+    migration.go_to(MigrationState::STOP_COPY).unwrap();
+    assert_eq!(migration.recover().unwrap(), MigrationState::STOP_COPY);
+    assert_eq!(migration.state().unwrap(), MigrationState::RUNNING);
+}
+
+/// A device that no arc brings back: it fails, and only a reset helps.
+#[derive(Debug)]
+struct Frail {
+    state: MigrationState,
+}
+
+impl Default for Frail {
+    fn default() -> Self {
+        Self { state: MigrationState::RUNNING }
+    }
+}
+
+impl Model for Frail {
+    fn layout(&self) -> Layout {
+        Layout::packed([RegionModel::registers(0, 8)])
+    }
+
+    fn device_info(&mut self) -> io::Result<DeviceInfo> {
+        Ok(DeviceInfo::new(DeviceFlags::PLATFORM, 1, 0))
+    }
+
+    fn feature(&mut self, _: &Board, flags: u32, data: &mut [u8]) -> io::Result<()> {
+        let answer = match Feature(u16::try_from(flags & 0xffff).unwrap()) {
+            Feature::MIGRATION => MigrationFlags::STOP_COPY.bits(),
+            Feature::MIG_DEVICE_STATE => self.state.0.into(),
+            _ => return Err(Errno::NOTTY.into()),
+        };
+        data.copy_from_slice(&answer.to_ne_bytes());
+        Ok(())
+    }
+
+    fn set_migration_state(&mut self, _: &Board, state: u32) -> io::Result<Option<OwnedFd>> {
+        if MigrationState(state) == MigrationState::RUNNING {
+            self.state = MigrationState::ERROR;
+            return Err(Errno::IO.into());
+        }
+        self.state = MigrationState(state);
+        let data = File::from(memfd_create("frail", MemfdFlags::CLOEXEC)?);
+        data.set_len(1)?;
+        Ok(Some(data.into()))
+    }
+
+    fn reset(&mut self, _: &Board) -> io::Result<()> {
+        self.state = MigrationState::RUNNING;
+        Ok(())
     }
 }

@@ -36,11 +36,13 @@ impl Edu {
     ///
     /// # Errors
     /// [`EduError::OutsideDevice`] when they do not fit, and [`EduError::Memory`],
-    /// [`EduError::NoAddressSpace`] or [`EduError::Busy`] when there is no memory or it is not free:
-    /// then nothing is copied. [`EduError::TimedOut`], [`EduError::Access`], [`EduError::Interrupt`].
+    /// [`EduError::NoAddressSpace`], [`EduError::Busy`] or [`EduError::InterruptOff`] when there is no memory
+    /// or it is not ready: then nothing is copied. [`EduError::TimedOut`], [`EduError::Access`], [`EduError::Interrupt`].
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), EduError> {
         let inside = inside(offset, bytes.len())?;
         let mut engine = self.engine();
+        // A transfer that was given up may have its bytes there.
+        self.check_free(&engine)?;
         let bounce = self.bounce(&mut engine)?;
         bounce.copy_in(0, bytes)?;
         let iova = bounce.iova();
@@ -99,6 +101,16 @@ impl Edu {
         Ok(&engine.bounce.insert(made).0)
     }
 
+    /// It ignores its registers while it is at work.
+    fn check_free(&self, engine: &Engine) -> Result<(), EduError> {
+        engine.line.irqs()?;
+        if self.is_copying()? { Err(EduError::Busy) } else { Ok(()) }
+    }
+
+    fn is_copying(&self) -> Result<bool, EduError> {
+        Ok(self.registers.read64(DMA_COMMAND)? & DMA_RUN != 0)
+    }
+
     /// The caller has checked that the part inside lies in the device's buffer: QEMU ends the whole
     /// machine when it does not.
     fn transfer(
@@ -112,10 +124,7 @@ impl Edu {
         if length == 0 {
             return Ok(());
         }
-        // It ignores its registers while it is at work.
-        if self.registers.read64(DMA_COMMAND)? & DMA_RUN != 0 {
-            return Err(EduError::Busy);
-        }
+        self.check_free(engine)?;
         for (register, value) in
             [(DMA_SOURCE, source), (DMA_TARGET, target), (DMA_COUNT, length as u64)]
         {
@@ -124,7 +133,7 @@ impl Edu {
         // What was written to memory comes before the device is told, and what it wrote after.
         fence(Ordering::SeqCst);
         self.registers.write64(DMA_COMMAND, command | DMA_INTERRUPT)?;
-        engine.line.wait(&self.registers, DMA_DONE)?;
+        engine.line.wait(&self.registers, DMA_DONE, || Ok(!self.is_copying()?))?;
         fence(Ordering::SeqCst);
         Ok(())
     }

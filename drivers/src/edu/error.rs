@@ -34,7 +34,15 @@ pub enum EduError {
         "it has neither MSI nor INTx, so it cannot say when it is done: its kernel driver offers none"
     )]
     NoInterrupt,
-    /// The interrupt did not come.
+    /// Its interrupt was to come another way, and could not be switched on.
+    #[error(
+        "its interrupt is off, for {interrupt} could not be had: choose one with set_interrupt"
+    )]
+    InterruptOff {
+        /// The way that was chosen last.
+        interrupt: Interrupt,
+    },
+    /// The interrupt did not come. The device may still be at work, and do what it was told.
     #[error(
         "it did not say by {interrupt} within {} s that it was done ({bit:#x} of its interrupt status \
          {status:#x}): is bus mastering on?",
@@ -50,8 +58,8 @@ pub enum EduError {
         /// How long.
         limit: Duration,
     },
-    /// The DMA engine is at work on a transfer that was given up.
-    #[error("its DMA engine is still busy with a transfer that took too long: try again later")]
+    /// It is at work on what was given up, or what an earlier user left.
+    #[error("it is still busy with something that took too long: try again later")]
     Busy,
     /// The device was opened by somebody else, who has the address space.
     #[error("it was opened by another process, so memory for it must be mapped there")]

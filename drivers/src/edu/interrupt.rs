@@ -82,9 +82,20 @@ impl Line {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Waits until the device has raised `bit`, and acknowledges all that it has.
-    pub(super) fn wait(&self, registers: &Region, bit: u32) -> Result<(), EduError> {
-        let irqs = self.irqs.as_ref().ok_or(EduError::NoInterrupt)?;
+    /// The interrupt, without which nothing should be begun that it is to end.
+    pub(super) fn irqs(&self) -> Result<&IrqSet, EduError> {
+        self.irqs.as_ref().ok_or(EduError::InterruptOff { interrupt: self.interrupt })
+    }
+
+    /// Waits until the device has raised `bit`, acknowledges all that it has, and goes on until it is done:
+    /// what was given up may have left an interrupt over.
+    pub(super) fn wait(
+        &self,
+        registers: &Region,
+        bit: u32,
+        is_done: impl Fn() -> Result<bool, EduError>,
+    ) -> Result<(), EduError> {
+        let irqs = self.irqs()?;
         let vector = irqs.vector(0)?;
         let deadline = Instant::now().checked_add(LIMIT);
         loop {
@@ -101,7 +112,7 @@ impl Line {
                 // The line masked itself, and is down now.
                 irqs.unmask(0)?;
             }
-            if status & bit != 0 {
+            if status & bit != 0 && is_done()? {
                 return Ok(());
             }
         }

@@ -43,8 +43,8 @@ pub use interrupt::Interrupt;
 use dma::Bounce;
 use interrupt::Line;
 use registers::{
-    ACKNOWLEDGE, FACTORIAL, FACTORIAL_DONE, IDENTIFICATION, IDENTITY_MARK, INTERRUPT_STATUS,
-    INTERRUPT_WHEN_DONE, LIVENESS, RAISE, STATUS,
+    ACKNOWLEDGE, COMPUTING, FACTORIAL, FACTORIAL_DONE, IDENTIFICATION, IDENTITY_MARK,
+    INTERRUPT_STATUS, INTERRUPT_WHEN_DONE, LIVENESS, RAISE, STATUS,
 };
 
 /// An educational device. It does one thing at a time; threads that share it wait for each other.
@@ -127,24 +127,35 @@ impl Edu {
     /// The factorial of `n`, modulo 2^32. The time that it takes grows with `n`.
     ///
     /// # Errors
-    /// [`EduError::TimedOut`] when it takes too long, [`EduError::Access`], [`EduError::Interrupt`].
+    /// [`EduError::Busy`] and [`EduError::InterruptOff`] when it is not ready, [`EduError::TimedOut`] when it
+    /// takes too long, [`EduError::Access`], [`EduError::Interrupt`].
     pub fn factorial(&self, n: u32) -> Result<u32, EduError> {
         let engine = self.engine();
+        engine.line.irqs()?;
+        if self.is_computing()? {
+            return Err(EduError::Busy);
+        }
         self.registers.write32(STATUS, INTERRUPT_WHEN_DONE)?;
         self.registers.write32(FACTORIAL, n)?;
-        engine.line.wait(&self.registers, FACTORIAL_DONE)?;
+        engine.line.wait(&self.registers, FACTORIAL_DONE, || Ok(!self.is_computing()?))?;
         Ok(self.registers.read32(FACTORIAL)?)
+    }
+
+    fn is_computing(&self) -> Result<bool, EduError> {
+        Ok(self.registers.read32(STATUS)? & COMPUTING != 0)
     }
 
     /// Lets the device raise its interrupt, and waits for it.
     ///
     /// # Errors
-    /// [`EduError::TimedOut`] when it does not arrive, [`EduError::Access`], [`EduError::Interrupt`].
+    /// [`EduError::InterruptOff`], [`EduError::TimedOut`] when it does not arrive, [`EduError::Access`],
+    /// [`EduError::Interrupt`].
     pub fn ring(&self) -> Result<(), EduError> {
         const BELL: u32 = 1 << 31;
         let engine = self.engine();
+        engine.line.irqs()?;
         self.registers.write32(RAISE, BELL)?;
-        engine.line.wait(&self.registers, BELL)
+        engine.line.wait(&self.registers, BELL, || Ok(true))
     }
 
     /// How many interrupts have arrived since the device was opened.

@@ -8,6 +8,8 @@ pub(super) const IDENTITY_MARK: u32 = 0xed;
 pub(super) const LIVENESS: u64 = 0x04;
 pub(super) const FACTORIAL: u64 = 0x08;
 pub(super) const STATUS: u64 = 0x20;
+/// In the status: a factorial is being computed, and another one is ignored.
+pub(super) const COMPUTING: u32 = 0x1;
 /// In the status: raise an interrupt when the factorial is done.
 pub(super) const INTERRUPT_WHEN_DONE: u32 = 0x80;
 /// What is raised: bits stay until they are acknowledged.

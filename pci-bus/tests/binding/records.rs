@@ -90,7 +90,7 @@ fn a_record_of_a_device_that_is_gone_is_dropped() {
     assert!(change.to_string().contains("it is gone"), "{change}");
     assert_eq!(machine.records(), Vec::<String>::new());
     let error = binder.restore(at(DISK), Force::No).unwrap_err();
-    assert!(matches!(error, BindingError::NoFunction { .. }), "{error}");
+    assert!(matches!(error, BindingError::NoDevice { .. }), "{error}");
 }
 
 #[test]
@@ -232,6 +232,25 @@ fn two_at_once_take_turns() {
         }
     });
     assert_eq!((machine.snapshot(), machine.records()), (before, vec![]));
+}
+
+#[test]
+fn a_device_that_takes_a_place_while_the_lock_is_waited_for_is_the_one_that_is_recorded() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.state_dir()).unwrap();
+    let lock = fs::File::create(machine.state_dir().join("lock")).unwrap();
+    lock.lock().unwrap();
+    thread::scope(|scope| {
+        let bound = scope.spawn(|| machine.binder().bind(at(DISK), "vfio-pci", Force::No));
+        // It cannot be seen that it waits; if it does not yet, this shows nothing.
+        thread::sleep(Duration::from_millis(100));
+        machine.plug_again(DISK);
+        drop(lock);
+        bound.join().unwrap().unwrap();
+    });
+    let change = machine.binder().restore(at(DISK), Force::No).unwrap();
+    assert_eq!(change.remark, None, "{change}");
+    assert_eq!(machine.state(DISK), bound(Some("nvme"), None));
 }
 
 #[test]

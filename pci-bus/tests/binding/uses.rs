@@ -136,11 +136,52 @@ fn an_interface_that_is_up_or_carries_the_default_route_stays() {
     machine.binder().bind(at(CARD), "vfio-pci", Force::No).unwrap();
 }
 
+/// Who takes the interface down as he is told loses the machine.
+#[test]
+fn a_default_route_over_a_bond_and_a_bridge_is_named() {
+    let machine = Machine::new();
+    let nets = [
+        format!("sys/devices/pci0000:00/{CARD}/net/eth0"),
+        "sys/devices/virtual/net/bond0".to_owned(),
+        "sys/devices/virtual/net/br0".to_owned(),
+    ];
+    fs::create_dir_all(machine.path("sys/class/net")).unwrap();
+    for net in &nets {
+        machine.link(format!("{net}/subsystem"), "sys/class/net");
+        machine.write(format!("{net}/flags"), "0x1003\n");
+    }
+    let [card, bond, bridge] = &nets;
+    machine.link(format!("{card}/upper_bond0"), bond);
+    machine.link(format!("{bond}/upper_br0"), bridge);
+    // Which no kernel makes.
+    machine.link(format!("{bridge}/upper_eth0"), card);
+    let up = Use::InterfaceUp { interface: "eth0".to_owned() };
+    assert_eq!(uses(&machine, CARD), [up], "the others are not of the card");
+    machine.write(
+        "proc/net/ipv6_route",
+        &format!("{0} 00 {0} 00 {0} 400 1 0 00450003 br0\n", "0".repeat(32)),
+    );
+    assert_eq!(uses(&machine, CARD), [Use::DefaultRoute { interface: "br0".to_owned() }]);
+}
+
+/// Sysfs shows the interfaces of one network namespace, and the directory that they are in.
+#[test]
+fn an_interface_of_another_network_namespace_stays() {
+    let machine = Machine::new();
+    fs::create_dir_all(machine.device(CARD).join("net")).unwrap();
+    let found = uses(&machine, CARD);
+    assert_eq!(found, [Use::InterfaceElsewhere]);
+    assert!(found[0].to_string().contains("another network namespace"));
+}
+
 #[test]
 fn the_display_of_the_console_stays() {
     let machine = Machine::new();
     machine.write(format!("sys/devices/pci0000:00/{IDLE}/boot_vga"), "1\n");
-    assert_eq!(uses(&machine, IDLE), [Use::BootDisplay]);
+    assert_eq!(
+        uses(&machine, IDLE),
+        [Use::OfBus("it is the display that the machine started with".into())]
+    );
     machine.write(format!("sys/devices/pci0000:00/{IDLE}/boot_vga"), "0\n");
     let connector = format!("sys/devices/pci0000:00/{IDLE}/drm/card0/card0-DP-1");
     fs::create_dir_all(machine.path("sys/class/drm")).unwrap();

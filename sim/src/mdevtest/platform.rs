@@ -30,7 +30,7 @@ impl Model for Platform {
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
         let flags = DeviceFlags::PLATFORM | DeviceFlags::RESET;
-        Ok(DeviceInfo { flags, num_regions: REGIONS, num_irqs: 1 })
+        Ok(DeviceInfo::new(flags, REGIONS, 1))
     }
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {

@@ -119,7 +119,7 @@ impl Model for Sparse {
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
         let flags = DeviceFlags::PCI | DeviceFlags::RESET;
-        Ok(DeviceInfo { flags, num_regions: 10, num_irqs: 5 })
+        Ok(DeviceInfo::new(flags, 10, 5))
     }
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {

@@ -224,7 +224,7 @@ mod tests {
     fn a_models_own_interrupts_follow_their_description() {
         let board =
             Board::new(Layout::packed([RegionModel::memory(0, 8)]).place().unwrap()).unwrap();
-        let device = DeviceInfo { flags: DeviceFlags::PCI, num_regions: 1, num_irqs: 5 };
+        let device = DeviceInfo::new(DeviceFlags::PCI, 1, 5);
         let irq = |index, flags| IrqInfo { index, flags: IrqFlags::EVENTFD | flags, count: 4 };
         let intx = irq(pci::INTX, IrqFlags::MASKABLE | IrqFlags::AUTOMASKED);
         let msi = irq(pci::MSI, IrqFlags::NORESIZE);

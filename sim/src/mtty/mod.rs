@@ -91,7 +91,7 @@ impl Model for Mtty {
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
         self.irqs = IRQS;
-        Ok(DeviceInfo { flags: DeviceFlags::PCI, num_regions: REGIONS, num_irqs: IRQS })
+        Ok(DeviceInfo::new(DeviceFlags::PCI, REGIONS, IRQS))
     }
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {

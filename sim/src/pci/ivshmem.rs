@@ -75,7 +75,7 @@ impl Model for Ivshmem {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PCI, num_regions: 9, num_irqs: 5 })
+        Ok(DeviceInfo::new(DeviceFlags::PCI, 9, 5))
     }
 
     fn read(

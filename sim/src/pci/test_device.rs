@@ -149,7 +149,7 @@ impl Model for TestDevice {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PCI | DeviceFlags::RESET, num_regions: 9, num_irqs: 5 })
+        Ok(DeviceInfo::new(DeviceFlags::PCI | DeviceFlags::RESET, 9, 5))
     }
 
     fn read(&mut self, _: &Board, region: u32, offset: u64, bytes: &mut [u8]) -> io::Result<()> {

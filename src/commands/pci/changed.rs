@@ -33,7 +33,7 @@ pub(super) struct Changed(Vec<(Address, Result<binding::Change, BindingError>)>)
 
 #[derive(Debug, Serialize)]
 struct Row {
-    bdf: String,
+    address: String,
     before: Option<State>,
     after: Option<State>,
     remark: Option<String>,
@@ -69,15 +69,15 @@ impl Changed {
 
 impl From<(Address, Result<binding::Change, BindingError>)> for Row {
     fn from((address, changed): (Address, Result<binding::Change, BindingError>)) -> Self {
-        let bdf = address.to_string();
+        let address = address.to_string();
         match changed {
             Ok(binding::Change { before, after, remark, .. }) => {
                 let remark = remark.map(|remark| remark.to_string());
-                Self { bdf, before: Some(before), after: Some(after), remark, error: None }
+                Self { address, before: Some(before), after: Some(after), remark, error: None }
             }
             Err(error) => {
                 let error = Some(sentence(&error));
-                Self { bdf, before: None, after: None, remark: None, error }
+                Self { address, before: None, after: None, remark: None, error }
             }
         }
     }

@@ -218,7 +218,7 @@ fn a_function_without_driver_is_left_without_one() {
     let bound = machine::json(&["pci", "bind", EDU]);
     let override_of = |name: Option<&str>| json!({"driver": name, "driver_override": name});
     let row = json!([{
-        "bdf": EDU, "before": override_of(None), "after": override_of(Some("vfio-pci")),
+        "address": EDU, "before": override_of(None), "after": override_of(Some("vfio-pci")),
         "remark": null, "error": null,
     }]);
     assert_eq!(bound, row);

@@ -2,10 +2,12 @@
 //! that is level-triggered, MSI, and MSI-X that grows.
 
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
 use vfio_common::device::{Device, IrqFlags};
 use vfio_common::irq::{IrqError, IrqSet, pci};
 use vfio_common::pci_config::Command;
@@ -60,6 +62,44 @@ fn an_intx_line_that_is_up_fires_again_at_each_unmask() {
 }
 
 #[test]
+fn an_eventfd_unmasks_an_intx_line_until_it_is_taken_away() {
+    let edu = Bound::new(EDU);
+    let device = edu.open();
+    power_up(&device);
+    let registers = device.region(0).unwrap();
+    let irqs = device.enable_irq(pci::INTX, ..).unwrap();
+    let unmasking = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+    let signal = || rustix::io::write(&unmasking, &1u64.to_ne_bytes()).unwrap();
+
+    irqs.unmask_on_event(0, Some(unmasking.as_fd())).unwrap();
+    let error = irqs.unmask_on_event(0, Some(unmasking.as_fd())).unwrap_err().to_string();
+    assert!(error.contains("an eventfd does that already"), "{error}");
+    registers.write32(RAISE, 1).unwrap();
+    assert_eq!(wait(&irqs, 0, LONG), Some(1));
+    assert_eq!(wait(&irqs, 0, SHORT), None, "it has masked itself");
+    for _ in 0..2 {
+        signal();
+        assert_eq!(wait(&irqs, 0, LONG), Some(1), "the line is still up");
+    }
+    irqs.unmask(0).unwrap();
+    assert_eq!(wait(&irqs, 0, LONG), Some(1), "the call works beside it");
+
+    irqs.unmask_on_event(0, None).unwrap();
+    signal();
+    assert_eq!(wait(&irqs, 0, SHORT), None, "it is taken away");
+    irqs.unmask_on_event(0, Some(unmasking.as_fd())).unwrap();
+    assert_eq!(wait(&irqs, 0, LONG), Some(1), "it was signalled before");
+    registers.write32(ACKNOWLEDGE, 1).unwrap();
+    signal();
+    assert_eq!(wait(&irqs, 0, SHORT), None);
+
+    // It goes with the set.
+    drop(irqs);
+    let irqs = device.enable_irq(pci::INTX, ..).unwrap();
+    irqs.unmask_on_event(0, Some(unmasking.as_fd())).unwrap();
+}
+
+#[test]
 fn msi_comes_after_intx_is_off() {
     let edu = Bound::new(EDU);
     let device = edu.open();
@@ -77,6 +117,8 @@ fn msi_comes_after_intx_is_off() {
         assert_eq!(wait(&msi, 0, LONG), Some(1));
         registers.write32(ACKNOWLEDGE, 2).unwrap();
     }
+    let error = msi.unmask_on_event(0, None).unwrap_err();
+    assert!(matches!(error, IrqError::Unsupported { .. }), "{error}");
     let error = msi.mask(0).unwrap_err();
     assert!(matches!(error, IrqError::Unsupported { .. }), "{error}");
     drop(msi);

@@ -8,7 +8,7 @@ use vfio_common::pci_config::REGION_INDEX;
 use vfio_common::route::{OpenError, OpenWith, Opener as _, Route, Target, Vfio};
 use vfio_common::sysfs::Host;
 
-use crate::machine::{attribute, descriptors, link_name, route, vfio};
+use crate::machine::{self, attribute, descriptors, link_name, route, vfio};
 use crate::vfio_pci::Bound;
 
 const PHYSICAL: &str = "0000:02:00.0";
@@ -89,6 +89,29 @@ fn a_virtual_function_opens_with_the_token_of_its_physical_function() {
     assert_works(&vfio.open_with(&target(VIRTUAL), &with(1)).unwrap());
     functions.physical.set_vf_token(token(2)).unwrap();
     assert_works(&by_group().vf_token(token(2)).open(&target(VIRTUAL)).unwrap());
+}
+
+#[test]
+fn the_program_opens_a_virtual_function_with_the_token_that_it_is_given() {
+    let functions = Functions::open_with(&OpenWith::new());
+    let show = |token: Option<u128>| {
+        let mut program = machine::program();
+        program.args(["--route", "group"]);
+        if let Some(token) = token {
+            program.args(["--vf-token", &uuid::Uuid::from_u128(token).to_string()]);
+        }
+        machine::ran(program.args(["pci", "show", VIRTUAL]).output().unwrap())
+    };
+    functions.physical.set_vf_token(token(1)).unwrap();
+    for wrong in [None, Some(2)] {
+        let ran = show(wrong);
+        assert_eq!((ran.status, ran.stdout.as_str()), (1, ""), "{wrong:?}");
+        assert!(ran.stderr.contains(PHYSICAL), "{wrong:?}: {}", ran.stderr);
+        assert_eq!(ran.stderr.contains("mdevbus --vf-token"), wrong.is_none(), "{}", ran.stderr);
+    }
+    let ran = show(Some(1));
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert!(ran.stdout.contains("msix"), "{}", ran.stdout);
 }
 
 #[test]

@@ -40,7 +40,7 @@ define_machine() {
             -device pcie-root-port,id=rootport,chassis=1,slot=1,addr=8,x-speed=5
             -device nvme-subsys,id=subsystem
             -device nvme,serial=functions,subsys=subsystem,bus=rootport,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2
-            -device pci-testdev,addr=9
+            -device "pci-testdev,addr=9,romfile=$work/rom"
         )
         ;;
     # An IOMMU that does not remap interrupts.

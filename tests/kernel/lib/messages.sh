@@ -29,6 +29,7 @@ prepare_work_dir() {
     console_log=$work/console.log
     # The guest's disk, empty.
     truncate --size 16M "$work/disk"
+    make_rom >"$work/rom"
     # Logs of an earlier run would only mislead.
     rm -f -- "$logs"/*.log
     trap 'keep_logs interrupted; rm -rf -- "$work"' EXIT
@@ -44,4 +45,14 @@ keep_logs() {
             mv -f -- "$log" "$logs/$1.${log##*/}"
         fi
     done
+}
+
+# An expansion ROM for pci-testdev: the header, at 0x1c what the header points to
+# (PCI Firmware Specification 3, 5.1), and zeroes up to 512 bytes.
+make_rom() {
+    printf '\x55\xaa\x01'
+    head -c 21 /dev/zero
+    printf '\x1c\0\0\0'
+    printf 'PCIR\x36\x1b\x05\0\0\0\x18\0\0\0\xff\0\x01\0\0\0\0\x80\0\0'
+    head -c 460 /dev/zero
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use rustix::io::Errno;
+
 use crate::sysfs::{Host, SysfsError};
 
 /// Who writes attributes of sysfs: this process, a broker with more privileges, or a test.

@@ -1,10 +1,10 @@
-//! What was done to a function.
+//! What was done to a device.
 
 use std::fmt;
 
 use super::State;
 
-/// A function before and after. It prints as one line, `0000:3b:00.0: nvme -> vfio-pci`.
+/// A device before and after. It prints as one line, `0000:3b:00.0: nvme -> vfio-pci`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The address of the device.

@@ -1,4 +1,4 @@
-//! Why a function is not bound, unbound or restored.
+//! Why a device is not bound, unbound or restored.
 
 use std::borrow::Cow;
 use std::io;
@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use crate::diagnosis::Holders;
-use crate::sysfs::SysfsError;
 
 use super::attributes::errno;
 use super::{JournalError, Uses};
+use crate::diagnosis::Holders;
+use crate::sysfs::SysfsError;
 
-/// A function was not bound, unbound or restored.
+/// A device was not bound, unbound or restored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
@@ -30,8 +30,8 @@ pub enum BindingError {
         /// The name.
         driver: String,
     },
-    /// The driver is not there, or takes no functions by name.
-    #[error("there is no driver {driver} that functions can be bound to: modprobe {driver}")]
+    /// The driver is not there, or takes no devices by name.
+    #[error("there is no driver {driver} that devices can be bound to: modprobe {driver}")]
     NoDriver {
         /// The driver.
         driver: String,
@@ -44,7 +44,7 @@ pub enum BindingError {
         /// What it is and what to do, as the second half of a sentence.
         why: Cow<'static, str>,
     },
-    /// VFIO lets in groups only, and the function is in none.
+    /// VFIO lets in groups only, and the device is in none.
     #[error(
         "{address} is in no IOMMU group: {}",
         if *is_iommu_off {
@@ -55,15 +55,15 @@ pub enum BindingError {
         }
     )]
     NoIommuGroup {
-        /// The function.
+        /// The device.
         address: String,
-        /// No function of this machine is in a group.
+        /// No device of this machine is in a group.
         is_iommu_off: bool,
     },
-    /// Taking the function away would take something away that is in use.
+    /// Taking the device away would take something away that is in use.
     #[error("{address} is in use: {uses}; put an end to that, or force it")]
     InUse {
-        /// The function.
+        /// The device.
         address: String,
         /// What is in use, and how to end that.
         uses: Uses,
@@ -74,7 +74,7 @@ pub enum BindingError {
          for the device and waits"
     )]
     Held {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver of VFIO that it is bound to.
         driver: String,
@@ -87,7 +87,7 @@ pub enum BindingError {
          does (vfio-pci), which takes it from there"
     )]
     NotOfVfio {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver that has it.
         driver: String,
@@ -129,9 +129,9 @@ pub enum BindingError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The writes went well, and the function is bound otherwise.
+    /// The writes went well, and the device is bound otherwise.
     #[error(
-        "{address} is {}: another program binds functions at the same time; see which (driverctl, \
+        "{address} is {}: another program binds devices at the same time; see which (driverctl, \
          libvirt, udev), and try again",
         match driver {
             Some(driver) => format!("bound to {driver} now"),
@@ -139,7 +139,7 @@ pub enum BindingError {
         }
     )]
     TakenMeanwhile {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver that has it.
         driver: Option<String>,
@@ -147,7 +147,7 @@ pub enum BindingError {
     /// A bind failed on the way, and was undone.
     #[error("{address} is not bound to {driver}, and is as it was")]
     Undone {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver that it was to be bound to.
         driver: String,
@@ -160,7 +160,7 @@ pub enum BindingError {
          is mended"
     )]
     Halfway {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver that it was to be bound to.
         driver: String,
@@ -169,18 +169,18 @@ pub enum BindingError {
         /// What failed first.
         source: Box<Self>,
     },
-    /// The driver that a function came from is not loaded any more.
+    /// The driver that a device came from is not loaded any more.
     #[error(
         "{address} is without driver: {driver}, which had it, is not loaded any more; modprobe \
          {driver}, which takes it then, or restore it again"
     )]
     OriginGone {
-        /// The function.
+        /// The device.
         address: String,
         /// The driver that it came from.
         driver: String,
     },
-    /// What is recorded of functions cannot be read or written.
+    /// What is recorded of devices cannot be read or written.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Sysfs cannot be read.

@@ -1,6 +1,6 @@
 //! What was changed, in files that outlive the process.
 //!
-//! One file a function, `<bus>-<address>.json` in the state directory, written as a whole before the first
+//! One file a device, `<bus>-<address>.json` in the state directory, written as a whole before the first
 //! change and removed after the last one was undone. Whoever reads or writes one has the lock.
 
 use std::fs::{self, File, TryLockError};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
 use super::DriverBus;
-use super::function::{Identity, State};
+use super::device_dir::{Identity, State};
 
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".json";
@@ -49,7 +49,7 @@ pub enum JournalError {
         lock: PathBuf,
     },
     /// A record cannot be read, written or removed.
-    #[error("cannot {action} {}, the record of a function", file.display())]
+    #[error("cannot {action} {}, the record of a device", file.display())]
     File {
         /// What was to be done: "read", "write", "remove".
         action: &'static str,
@@ -60,7 +60,7 @@ pub enum JournalError {
     },
     /// A record is not what was written.
     #[error(
-        "{} is damaged ({fault}), and says nothing of where the function came from: give it its driver by \
+        "{} is damaged ({fault}), and says nothing of where the device came from: give it its driver by \
          hand (driver_override, drivers_probe) and remove the file",
         file.display()
     )]
@@ -72,7 +72,7 @@ pub enum JournalError {
     },
     /// A record is of another version of this library.
     #[error(
-        "{} is a record of version {found}, and this is known: {VERSION}; restore the function with the \
+        "{} is a record of version {found}, and this is known: {VERSION}; restore the device with the \
          program that bound it",
         file.display()
     )]
@@ -92,7 +92,7 @@ pub enum JournalError {
     },
 }
 
-/// Where a function came from.
+/// Where a device came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     version: u32,
@@ -120,7 +120,7 @@ impl Record {
         self.is_same_boot(other) && self.identity == other.identity
     }
 
-    /// The function is about to be given this driver.
+    /// The device is about to be given this driver.
     pub(super) fn give(&mut self, driver: &str) {
         if !self.is_given(driver) {
             self.drivers.push(driver.to_owned());
@@ -137,7 +137,10 @@ impl Record {
             |name: &Option<String>| name.as_deref().is_some_and(|name| self.is_given(name));
         let is_free = now.driver.is_none() || is_ours(&now.driver);
         let driver = if is_free { &self.origin.driver } else { &now.driver };
-        let is_free = is_ours(&now.driver_override);
+        // The driver cannot be given back under each override, and then has one of its own for a moment.
+        let is_passing =
+            now.driver_override.is_some() && now.driver_override == *self.origin.override_to_bind();
+        let is_free = is_ours(&now.driver_override) || is_passing;
         let name = if is_free { &self.origin.driver_override } else { &now.driver_override };
         State { driver: driver.clone(), driver_override: name.clone() }
     }
@@ -209,7 +212,7 @@ impl Journal {
         Ok(locked)
     }
 
-    /// The functions that are recorded, sorted; none where there is no directory.
+    /// The devices that are recorded, sorted; none where there is no directory.
     pub(super) fn addresses<B: DriverBus>(&self) -> Result<Vec<B::Address>, JournalError> {
         let failed = |source| {
             let path = self.directory.clone();
@@ -255,7 +258,7 @@ impl Locked<'_> {
         format!(".{}", self.prefix)
     }
 
-    /// The record of a function; `None` when there is none.
+    /// The record of a device; `None` when there is none.
     pub(super) fn find(&self, address: &str) -> Result<Option<Record>, JournalError> {
         let file = self.file(address);
         let text = match fs::read(&file) {
@@ -298,7 +301,7 @@ impl Locked<'_> {
         self.sync()
     }
 
-    /// Forgets a function.
+    /// Forgets a device.
     pub(super) fn remove(&self, address: &str) -> Result<(), JournalError> {
         let file = self.file(address);
         let removed = match fs::remove_file(&file) {

@@ -6,11 +6,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use super::device_dir::{DeviceDir, State};
+use super::{Attributes, BindingError};
 use crate::diagnosis::{Holders, OpenFiles};
 use crate::sysfs::{Dir, Host, SysfsError};
-
-use super::function::{Function, State};
-use super::{Attributes, BindingError};
 
 /// How `driver_override` reads where there is none.
 const NO_OVERRIDE: &str = "(null)";
@@ -36,17 +35,17 @@ pub(super) enum NotDone {
 }
 
 impl Kernel {
-    /// Writes an attribute that acts on a function.
+    /// Writes an attribute that acts on a device.
     pub(super) fn write(&self, path: PathBuf, text: &str) -> Result<(), NotDone> {
         let (attributes, text) = (self.attributes.clone(), text.to_owned());
         tracing::info!(path = %path.display(), text = text.trim_end(), "writing to sysfs");
         self.within_patience(move || attributes.write(&path, &text))
     }
 
-    pub(super) fn state(&self, function: &Function) -> Result<State, BindingError> {
-        let address = &function.address;
-        let driver = function.driver()?;
-        let (host, place) = (self.host.clone(), function.place.clone());
+    pub(super) fn state(&self, device: &DeviceDir) -> Result<State, BindingError> {
+        let address = &device.address;
+        let driver = device.driver()?;
+        let (host, place) = (self.host.clone(), device.place.clone());
         // Most kernels take the device's lock to read this, and an unbind that waits has it.
         let read = self.within_patience(move || match host.sysfs_dir(place)? {
             Some(dir) => dir.read("driver_override"),
@@ -54,7 +53,7 @@ impl Kernel {
         });
         let driver_override = read.map_err(|not_done| {
             let action = format!("read the driver_override of {address}");
-            self.explain(action, not_done, || self.holders(function))
+            self.explain(action, not_done, || self.holders(device))
         })?;
         let driver_override =
             driver_override.filter(|name| name != NO_OVERRIDE && !name.is_empty());
@@ -66,7 +65,7 @@ impl Kernel {
         self.host.sysfs_dir(self.of_bus("drivers").join(name))
     }
 
-    /// Where a driver takes and releases functions.
+    /// Where a driver takes and releases devices.
     pub(super) fn driver_attribute(&self, driver: &str, attribute: &str) -> PathBuf {
         self.of_bus("drivers").join(driver).join(attribute)
     }
@@ -90,7 +89,7 @@ impl Kernel {
         }
     }
 
-    /// The error of an action on a function. `holders` is who keeps the kernel waiting, if it does.
+    /// The error of an action on a device. `holders` is who keeps the kernel waiting, if it does.
     pub(super) fn explain(
         &self,
         action: String,
@@ -106,9 +105,9 @@ impl Kernel {
         }
     }
 
-    /// Who has a function or its group open, or may have; `None` when nobody has.
-    pub(super) fn holders(&self, function: &Function) -> Option<Holders> {
-        let group = function.iommu_group().ok().flatten()?;
+    /// Who has a device or its group open, or may have; `None` when nobody has.
+    pub(super) fn holders(&self, device: &DeviceDir) -> Option<Holders> {
+        let group = device.iommu_group().ok().flatten()?;
         let holders = OpenFiles::read(&self.host).holders_of_group(&self.host, group);
         let is_held = !holders.certain.is_empty() || !holders.possible.is_empty();
         is_held.then_some(holders)

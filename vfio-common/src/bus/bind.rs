@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::bound::{Claimed, Slot};
 use super::registry::Candidates;
+use super::scan::KnownDevice;
 use super::{
     BindError, Bus, BusType, DeviceIds, Fault, Outcome, ProbeDevice, ProbeError, SkipReason,
     UnbindReason, Unusable,
@@ -13,7 +14,7 @@ use crate::pci_config::PciIds;
 use crate::route::OpenError;
 
 impl<B: BusType> Bus<B> {
-    pub(super) fn bind(&self, address: &B::Address, info: &Arc<B::Info>) -> Outcome {
+    pub(super) fn bind(&self, address: &B::Address, known: &KnownDevice<B>) -> Outcome {
         if !self.is_wanted(address) {
             return Outcome::Skipped(SkipReason::Blocked);
         }
@@ -22,11 +23,12 @@ impl<B: BusType> Bus<B> {
             Claimed::Bound(driver) => return Outcome::Bound(driver),
             Claimed::Busy => return Outcome::Skipped(SkipReason::Busy),
         };
-        match self.bind_claimed(address, info) {
+        match self.bind_claimed(address, &known.info) {
             Ok(Some(slot)) => {
                 let driver = slot.driver_name;
                 claim.bind(slot);
-                if !self.is_known(address) {
+                // A scan that saw it go found no driver that it could have taken it from.
+                if !self.is_usable(address, known.inode) {
                     self.bound.unbind(address, UnbindReason::Removed);
                     return Outcome::Skipped(SkipReason::Vanished);
                 }

@@ -1,10 +1,12 @@
 //! The bus that an application holds.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::bound::BoundSet;
-use super::scan::Known;
+use super::scan::{Known, KnownDevice};
 use super::{
     BusType, DriverRef, Fault, PlugError, ProbeReport, ProbeRow, Registers, Registration, Registry,
     RegistryError, ScanReport, SelfTest, SelfTestError, UnbindReason, Unusable,
@@ -146,12 +148,10 @@ impl<B: BusType> Bus<B> {
         let mut known = self.known();
         let report = known.scan(&self.host)?;
         let mut gone = self.bound.addresses();
-        gone.retain(|bound| !known.devices.contains_key(bound) || report.changed.contains(bound));
+        gone.retain(|bound| !known.has_usable(bound) || report.changed.contains(bound));
         // A driver may take its time to let go; others may look at the bus meanwhile.
         drop(known);
-        for address in gone {
-            self.bound.unbind(&address, UnbindReason::Removed);
-        }
+        self.unbind_each(gone, UnbindReason::Removed);
         Ok(report)
     }
 
@@ -167,13 +167,18 @@ impl<B: BusType> Bus<B> {
     /// # Errors
     /// [`PlugError::NoDevice`] when it is not there, [`PlugError::Sysfs`] when it cannot be read.
     pub fn find(&self, address: &B::Address) -> Result<Arc<B::Info>, PlugError> {
+        Ok(self.find_known(address)?.info)
+    }
+
+    fn find_known(&self, address: &B::Address) -> Result<KnownDevice<B>, PlugError> {
         let mut known = self.known();
-        let inode = |known: &Known<B>| known.devices.get(address).map(|device| device.inode);
-        let before = inode(&known);
+        let before = known.devices.get(address).map(|device| device.inode);
         let found = known.plug(&self.host, address)?;
-        let is_same = before == inode(&known);
+        let inode = found.as_ref().map(|found| found.inode);
+        let is_usable = inode.is_some_and(|inode| known.is_usable(address, inode));
         drop(known);
-        let is_usable = found.as_ref().is_some_and(|info| B::fault(info).is_none());
+        // What was not known was not bound, unless another thread has just plugged it.
+        let is_same = before.is_none() || before == inode;
         if !(is_same && is_usable) {
             self.bound.unbind(address, UnbindReason::Removed);
         }
@@ -205,10 +210,10 @@ impl<B: BusType> Bus<B> {
         let known: Vec<_> = {
             let known = self.known();
             let devices = known.devices.iter();
-            devices.map(|(address, known)| (address.clone(), known.info.clone())).collect()
+            devices.map(|(address, known)| (address.clone(), known.clone())).collect()
         };
-        let rows = known.into_iter().map(|(address, info)| {
-            let outcome = self.bind(&address, &info);
+        let rows = known.into_iter().map(|(address, known)| {
+            let outcome = self.bind(&address, &known);
             ProbeRow { address, outcome }
         });
         ProbeReport { rows: rows.collect() }
@@ -220,8 +225,8 @@ impl<B: BusType> Bus<B> {
     /// [`PlugError`] when it is not there or cannot be read; that it could not be bound is in the
     /// row.
     pub fn plug(&self, address: &B::Address) -> Result<ProbeRow<B>, PlugError> {
-        let info = self.find(address)?;
-        let outcome = self.bind(address, &info);
+        let known = self.find_known(address)?;
+        let outcome = self.bind(address, &known);
         Ok(ProbeRow { address: address.clone(), outcome })
     }
 
@@ -248,8 +253,24 @@ impl<B: BusType> Bus<B> {
         self.bound.unbind(address, UnbindReason::Requested)
     }
 
-    pub(super) fn is_known(&self, address: &B::Address) -> bool {
-        self.known().devices.contains_key(address)
+    /// A driver that panics keeps no other device from being unbound; the first panic is then passed on.
+    fn unbind_each(&self, addresses: Vec<B::Address>, reason: UnbindReason) {
+        let mut first = None;
+        for address in addresses {
+            let unbind = AssertUnwindSafe(|| self.bound.unbind(&address, reason));
+            if let Err(panic) = catch_unwind(unbind) {
+                first.get_or_insert(panic);
+            }
+        }
+        if let Some(panic) = first
+            && !thread::panicking()
+        {
+            resume_unwind(panic);
+        }
+    }
+
+    pub(super) fn is_usable(&self, address: &B::Address, inode: u64) -> bool {
+        self.known().is_usable(address, inode)
     }
 
     pub(super) fn is_wanted(&self, address: &B::Address) -> bool {
@@ -260,8 +281,6 @@ impl<B: BusType> Bus<B> {
 
 impl<B: BusType> Drop for Bus<B> {
     fn drop(&mut self) {
-        for address in self.bound.addresses() {
-            self.bound.unbind(&address, UnbindReason::Shutdown);
-        }
+        self.unbind_each(self.bound.addresses(), UnbindReason::Shutdown);
     }
 }

@@ -40,7 +40,7 @@ pub enum SkipReason {
     /// The block list names it, or the allow list does not.
     #[error("it is not among the devices to use")]
     Blocked,
-    /// It left the bus meanwhile.
+    /// It left the bus meanwhile, or is being taken from it.
     #[error("it was removed meanwhile")]
     Vanished,
     /// Another thread is binding or unbinding it.

@@ -41,6 +41,12 @@ pub(super) struct KnownDevice<B: BusType> {
     pub(super) inode: u64,
 }
 
+impl<B: BusType> Clone for KnownDevice<B> {
+    fn clone(&self) -> Self {
+        Self { info: self.info.clone(), inode: self.inode }
+    }
+}
+
 impl<B: BusType> Default for Known<B> {
     fn default() -> Self {
         Self { devices: BTreeMap::new() }
@@ -60,16 +66,14 @@ impl<B: BusType> Known<B> {
             ignored: Vec::new(),
             vanished: 0,
         };
+        let listed = match host.sysfs_dir(B::DEVICES)? {
+            Some(dir) => Some((dir.entries()?, dir)),
+            None => None,
+        };
+        // Nothing fails from here on.
         let mut before = std::mem::take(&mut self.devices);
-        if let Some(dir) = host.sysfs_dir(B::DEVICES)? {
+        if let Some((entries, dir)) = listed {
             report.bus_present = true;
-            let entries = match dir.entries() {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.devices = before;
-                    return Err(error);
-                }
-            };
             let mut scanner = B::Scanner::default();
             for entry in entries {
                 let Some(address) = B::address(&entry.name) else {
@@ -121,12 +125,23 @@ impl<B: BusType> Known<B> {
         Ok(report)
     }
 
+    /// Whether a device is there, is the one with this entry, and can be opened.
+    pub(super) fn is_usable(&self, address: &B::Address, inode: u64) -> bool {
+        let known = self.devices.get(address);
+        self.has_usable(address) && known.is_some_and(|known| known.inode == inode)
+    }
+
+    /// Whether a device is there and can be opened.
+    pub(super) fn has_usable(&self, address: &B::Address) -> bool {
+        self.devices.get(address).is_some_and(|known| B::fault(&known.info).is_none())
+    }
+
     /// Reads one device anew, without a listing. `None`: it is not there.
     pub(super) fn plug(
         &mut self,
         host: &Host,
         address: &B::Address,
-    ) -> Result<Option<Arc<B::Info>>, SysfsError> {
+    ) -> Result<Option<KnownDevice<B>>, SysfsError> {
         let found = match host.sysfs_dir(B::DEVICES)? {
             Some(dir) => identify_one::<B>(&dir, address)?,
             None => None,
@@ -135,10 +150,9 @@ impl<B: BusType> Known<B> {
             self.devices.remove(address);
             return Ok(None);
         };
-        let info = Arc::new(info);
-        let known = KnownDevice { info: info.clone(), inode };
-        self.devices.insert(address.clone(), known);
-        Ok(Some(info))
+        let known = KnownDevice { info: Arc::new(info), inode };
+        self.devices.insert(address.clone(), known.clone());
+        Ok(Some(known))
     }
 }
 

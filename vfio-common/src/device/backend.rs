@@ -193,7 +193,7 @@ pub trait Backend: Debug + Send + Sync {
     fn reset(&self) -> io::Result<()>;
 }
 
-/// An open IOMMU group, which shows that its devices are owned.
+/// An open IOMMU group, which shows that its devices are owned (`VFIO_DEVICE_PCI_HOT_RESET`).
 #[derive(Debug, Clone, Copy)]
 pub struct OpenGroup<'a> {
     /// Its number.

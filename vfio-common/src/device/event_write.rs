@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::handle::is_errno;
 use super::{Device, DeviceError};
+use crate::process::Doer;
 
 /// A write that an eventfd sets off: `struct vfio_device_ioeventfd` (`include/uapi/linux/vfio.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,19 @@ impl Device {
     /// until the [`EventWrite`] is dropped (`VFIO_DEVICE_IOEVENTFD`, Linux 4.17). vfio-pci does it for
     /// memory and ports of a device, not over its MSI-X table, and for at most 1000 registers and values
     /// a device. The kernel keeps the eventfd.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsFd as _;
+    ///
+    /// use rustix::event::{EventfdFlags, eventfd};
+    ///
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let doorbell = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// let _rings = device.write_on_event(0, 0x1000, 4, 7, doorbell.as_fd())?;
+    /// // Whoever has the eventfd, in any process: 7 goes to the register at 0x1000 of region 0.
+    /// rustix::io::write(&doorbell, &1u64.to_ne_bytes())?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`EventWriteError::Invalid`] when the region has no such register, [`EventWriteError::Unsupported`]
@@ -59,7 +73,7 @@ impl Device {
             }
             EventWriteError::Failed { device: device(), region, offset, source }
         })?;
-        Ok(EventWrite { device: self.clone(), request })
+        Ok(EventWrite { device: self.clone(), request, doer: Doer::here() })
     }
 }
 
@@ -69,10 +83,15 @@ impl Device {
 pub struct EventWrite {
     device: Device,
     request: EventWriteRequest,
+    /// Who set it up.
+    doer: Doer,
 }
 
 impl Drop for EventWrite {
     fn drop(&mut self) {
+        if !self.doer.is_here() {
+            return;
+        }
         let ended = self.device.shared().backend.set_event_write(self.request, None);
         if let Err(error) = ended {
             tracing::warn!(device = %self.device.name(), %error, "an eventfd still sets off a write");

@@ -177,6 +177,21 @@ impl Device {
         }
     }
 
+    /// Lets a device on AMD's CDX bus do DMA, or no more: `VFIO_DEVICE_FEATURE_BUS_MASTER`, Linux 6.7. A
+    /// PCI device has [`Command::BUS_MASTER`](crate::pci_config::Command::BUS_MASTER) for that.
+    ///
+    /// # Errors
+    /// [`FeatureError::Unsupported`] when the device has no such feature, [`FeatureError::Failed`] when
+    /// the kernel refuses.
+    pub fn set_bus_master(&self, on: bool) -> Result<(), FeatureError> {
+        let op = if on {
+            sys::VFIO_DEVICE_FEATURE_SET_MASTER
+        } else {
+            sys::VFIO_DEVICE_FEATURE_CLEAR_MASTER
+        };
+        self.use_feature(Feature::BUS_MASTER, FeatureUse::Set, &mut op.to_ne_bytes())
+    }
+
     /// Reads a feature whose data is neither a descriptor nor an address.
     pub(crate) fn get_feature(
         &self,

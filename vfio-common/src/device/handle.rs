@@ -16,9 +16,10 @@ use crate::irq::Claims;
 use crate::pci_config::{ConfigError, PciConfig};
 use crate::region::{Region, RegionError, RegionInfo, RegionState};
 
-/// An open device. Clones are handles to the same one; it closes when the last of them, and the
-/// last [`Region`], [`Window`](crate::region::Window) and [`IrqSet`](crate::irq::IrqSet) made from them,
-/// is dropped.
+/// An open device: what `VFIO_GROUP_GET_DEVICE_FD` gives, or a character device that is bound. Clones
+/// are handles to the same one. It closes when the last of them is dropped, and the last of what keeps it
+/// open: a [`Region`], [`Window`](crate::region::Window), [`IrqSet`](crate::irq::IrqSet), and what else
+/// says so.
 #[derive(Debug, Clone)]
 pub struct Device {
     shared: Arc<Shared>,
@@ -68,14 +69,14 @@ impl Device {
         &self.shared.name
     }
 
-    /// Kind and numbers of regions and interrupts, as read when it was opened.
+    /// Kind and numbers of regions and interrupts, as read when it was opened (`VFIO_DEVICE_GET_INFO`).
     #[must_use]
     pub fn info(&self) -> DeviceInfo {
         self.shared.info
     }
 
-    /// What the device says of region `index`; `None` when it has no such region. Any index can be
-    /// asked for, also one past [`DeviceInfo::num_regions`].
+    /// What the device says of region `index` (`VFIO_DEVICE_GET_REGION_INFO`); `None` when it has no such
+    /// region. Any index can be asked for, also one past [`DeviceInfo::num_regions`].
     ///
     /// # Errors
     /// [`DeviceError::RegionInfo`] when the device has it and cannot describe it.
@@ -112,7 +113,8 @@ impl Device {
         Ok(Region::from(state))
     }
 
-    /// What the device says of interrupt `index`; `None` when it has no such interrupt.
+    /// What the device says of interrupt `index` (`VFIO_DEVICE_GET_IRQ_INFO`); `None` when it has no such
+    /// interrupt. [`Device::enable_irq`] turns it on.
     ///
     /// # Errors
     /// [`DeviceError::IrqInfo`] when the device has it and cannot describe it.
@@ -161,14 +163,16 @@ impl Device {
     }
 
     /// The device's descriptor; `None` for a device in software. For ioctls that this crate does not
-    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process ([`route::adopt`](crate::route::adopt)).
+    /// know, as `VFIO_DEVICE_QUERY_GFX_PLANE`, and to pass the device to another process
+    /// ([`route::adopt`](crate::route::adopt)).
     #[must_use]
     pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.shared.backend.descriptor()
     }
 
-    /// Resets the device. It is tried whatever the [`DeviceFlags::RESET`](super::DeviceFlags) bit
-    /// says: the kernel's sample devices can be reset and do not set it.
+    /// Resets the device (`VFIO_DEVICE_RESET`). It is tried whatever the
+    /// [`DeviceFlags::RESET`](super::DeviceFlags) bit says: the kernel's sample devices can be reset and
+    /// do not set it.
     ///
     /// Mapped memory may fault while the reset runs: no other thread may access the device then. For a PCI
     /// device that has no reset of its own there is [`Device::hot_reset`].

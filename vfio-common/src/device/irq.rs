@@ -45,7 +45,7 @@ pub struct IrqRequest<'a> {
     pub data: IrqData<'a>,
 }
 
-/// What happens to vectors.
+/// What happens to vectors: `VFIO_IRQ_SET_ACTION_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum IrqAction {
     /// They do not fire until they are unmasked.
@@ -57,7 +57,7 @@ pub enum IrqAction {
     Trigger,
 }
 
-/// The vectors that a request is about, counted from its first one.
+/// The vectors that a request is about, counted from its first one: `VFIO_IRQ_SET_DATA_*`.
 #[derive(Debug, Clone, Copy)]
 pub enum IrqData<'a> {
     /// This many.

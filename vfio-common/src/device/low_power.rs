@@ -38,6 +38,16 @@ impl Device {
     /// and does not keep it from going, but for [`Device::exit_low_power`]. Mapped memory faults until the
     /// wake-up or the exit: no window may be used.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let wake_up = device.enter_low_power_with_wake_up()?;
+    /// if !wake_up.wait(Some(Duration::from_secs(60)))? {
+    ///     device.exit_low_power()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`LowPowerError::Feature`] as for [`Device::enter_low_power`], [`LowPowerError::EventFd`] when no
     /// eventfd can be had.
@@ -54,7 +64,8 @@ impl Device {
     }
 }
 
-/// Tells when a device has woken up from low power. It does not keep the device open, and dropping it
+/// Tells when a device has woken up from low power: the eventfd of
+/// `struct vfio_device_low_power_entry_with_wakeup`. It does not keep the device open, and dropping it
 /// wakes nothing.
 ///
 /// Through [`AsFd`] it goes into `poll`, `epoll`, or what an event loop takes: it is readable when the

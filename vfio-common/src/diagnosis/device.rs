@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{as_notes, is_open};
 use super::{Examination, Finding, Severity};
-use crate::route::{DeviceNumber, Member, Route, Target, is_iommu_off, is_of_vfio, wants_kvm};
+use crate::route::{
+    DeviceNumber, Function, Member, Route, Target, is_iommu_off, is_of_vfio, wants_kvm,
+};
 use crate::sysfs::{Dir, SysfsError};
 
 const GROUPS: &str = "kernel/iommu_groups";
@@ -52,7 +54,8 @@ impl Examination {
         if self.nodes {
             findings.extend(self.access(target, &group, findings.is_empty()));
             findings.extend(self.holders(name, &group));
-            findings.extend(driver.as_deref().and_then(|driver| needs_kvm(name, driver)));
+            findings.extend(driver.as_deref().and_then(|driver| self.needs_kvm(name, driver)));
+            findings.extend(self.needs_token(target, &dir)?);
         }
         Ok(findings)
     }
@@ -123,16 +126,18 @@ impl Examination {
                     .remedy("a device without IOMMU can write to all memory: switch the IOMMU on"),
             );
         } else if self.nodes {
-            let by_cdev = match self.route {
-                Route::Group => false,
-                Route::Cdev => true,
-                Route::Auto => {
-                    self.cdev_access(target).is_some_and(|found| self.is_cdev_open(&found))
-                }
-            };
-            findings.extend(self.interrupt_remapping(by_cdev));
+            findings.extend(self.interrupt_remapping(self.is_by_cdev(target)));
         }
         Ok(findings)
+    }
+
+    /// Whether the device would be opened by its character device.
+    fn is_by_cdev(&self, target: &Target) -> bool {
+        match self.route {
+            Route::Group => false,
+            Route::Cdev => true,
+            Route::Auto => self.cdev_access(target).is_some_and(|found| self.is_cdev_open(&found)),
+        }
     }
 
     /// The device's own nodes, by the routes that are asked for.
@@ -205,12 +210,34 @@ impl Examination {
         });
         certain.chain(possible).collect()
     }
-}
 
-fn needs_kvm(name: &str, driver: &str) -> Option<Finding> {
-    wants_kvm(driver).then(|| {
-        let problem = format!("needs a KVM VM that it is linked to: {driver} wants it");
-        Finding::error(name, problem)
-            .remedy("link it to one (`Vfio::kvm`), or use it through a virtual machine monitor")
-    })
+    fn needs_kvm(&self, name: &str, driver: &str) -> Option<Finding> {
+        (self.with.kvm.is_none() && wants_kvm(driver)).then(|| {
+            let problem = format!("needs a KVM VM that it is linked to: {driver} wants it");
+            Finding::error(name, problem)
+                .remedy("link it to one (`Vfio::kvm`), or use it through a virtual machine monitor")
+        })
+    }
+
+    /// The token of a virtual function whose physical one is under VFIO.
+    fn needs_token(&self, target: &Target, dir: &Dir) -> Result<Option<Finding>, SysfsError> {
+        let Function::Virtual { of: physical, on_vfio: true } = Function::read(dir)? else {
+            return Ok(None);
+        };
+        if self.with.vf_token.is_some() {
+            return Ok(None);
+        }
+        let problem = format!("wants the VF token of {physical}");
+        let finding = match self.is_by_cdev(target) {
+            // The character device is asked for none before Linux 6.17, and which Linux it is says nothing:
+            // distributions take changes over.
+            true => Finding::warning(&target.name, problem + ", on Linux 6.17 and later"),
+            false => Finding::error(&target.name, problem),
+        };
+        Ok(Some(
+            finding.remedy(
+                "give the token that was set there (`Vfio::vf_token`, `mdevbus --vf-token`)",
+            ),
+        ))
+    }
 }

@@ -31,7 +31,7 @@ mod machine;
 mod node;
 mod remapping;
 
-use crate::route::Route;
+use crate::route::{OpenWith, Route};
 use crate::sysfs::Host;
 
 pub use crate::holders::{Holder, Holders, OpenFiles};
@@ -45,6 +45,7 @@ pub struct Examination {
     files: OpenFiles,
     nodes: bool,
     route: Route,
+    with: OpenWith,
 }
 
 impl Examination {
@@ -52,7 +53,7 @@ impl Examination {
     #[must_use]
     pub fn new(host: Host) -> Self {
         let files = OpenFiles::read(&host);
-        Self { host, files, nodes: true, route: Route::Auto }
+        Self { host, files, nodes: true, route: Route::Auto, with: OpenWith::new() }
     }
 
     /// For devices that are opened by this route. What keeps a device from one of several routes is only
@@ -60,6 +61,12 @@ impl Examination {
     #[must_use]
     pub fn route(self, route: Route) -> Self {
         Self { route, ..self }
+    }
+
+    /// For devices that are opened with this: what is given is not asked for.
+    #[must_use]
+    pub fn open_with(self, with: OpenWith) -> Self {
+        Self { with, ..self }
     }
 
     /// Leaves out what concerns device nodes and the kernel's VFIO: for devices that software opens

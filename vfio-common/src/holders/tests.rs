@@ -56,9 +56,9 @@ fn a_node_is_told_from_others_and_the_asking_process_from_others() {
     fake.process(10, "container-only", &[&fake.node("vfio")]);
     let holders = fake.holders("7", "a");
     assert_eq!(pids(&holders.certain), [7, 42]);
-    assert_eq!(pids(&holders.possible), [], "who has another group has another device");
+    assert!(holders.possible.is_empty(), "who has another group has another device");
     assert_eq!(holders.to_string(), "process 7 (qemu), this process (42, me) has it open");
-    assert_eq!(pids(&fake.holders("devices/vfio3", "a").certain), []);
+    assert!(fake.holders("devices/vfio3", "a").certain.is_empty());
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::fmt;
 
 bitflags::bitflags! {
-    /// What devices may do with memory. It is the device's view: a buffer that a network card fills
-    /// with packets is one that it writes.
+    /// What devices may do with memory: `VFIO_DMA_MAP_FLAG_*`. It is the device's view: a buffer that a
+    /// network card fills with packets is one that it writes.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct DeviceAccess: u32 {
         /// Devices may read it.
@@ -25,8 +25,8 @@ impl fmt::Display for DeviceAccess {
     }
 }
 
-/// Addresses as devices see them, from the first to the last byte; it is never empty. Inclusive, for
-/// the last address of a 64-bit space has no successor.
+/// Addresses as devices see them, from the first to the last byte (`struct vfio_iova_range`); it is
+/// never empty. Inclusive, for the last address of a 64-bit space has no successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IovaRange {
     /// The first address.

@@ -24,8 +24,9 @@ pub trait Iommu: Debug + Send + Sync {
     /// not there. Then nothing is mapped.
     fn map(&self, memory: &DmaMemory, iova: u64, access: DeviceAccess) -> io::Result<()>;
 
-    /// Unmaps all mappings that lie wholly in the `length` bytes from `iova`, and says how many bytes
-    /// that were; 0 when there are none. After success no device reaches them any more.
+    /// As `VFIO_IOMMU_UNMAP_DMA`: unmaps all mappings that lie wholly in the `length` bytes from `iova`,
+    /// and says how many bytes that were; 0 when there are none. After success no device reaches them
+    /// any more.
     ///
     /// # Errors
     /// `EINVAL` when only a part of a mapping lies there.
@@ -47,7 +48,7 @@ pub trait Iommu: Debug + Send + Sync {
     }
 }
 
-/// What can be mapped into an address space.
+/// What can be mapped into an address space: `VFIO_IOMMU_GET_INFO`, or `IOMMU_IOAS_IOVA_RANGES`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IommuProperties {
     /// The page sizes of the IOMMU in bytes, one bit each. The smallest is the unit of mappings.

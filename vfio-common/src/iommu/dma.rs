@@ -14,6 +14,7 @@ use super::space::Place;
 use super::{AddressSpace, DeviceAccess, DmaError, IovaRange};
 use crate::mapping::{Mapping, Protection};
 use crate::mmio::View;
+use crate::process::Doer;
 
 /// Memory of this process that devices may reach for as long as it is mapped into an address space.
 #[derive(Debug)]
@@ -112,8 +113,8 @@ pub(super) struct Lent {
     space: AddressSpace,
     range: IovaRange,
     key: Key,
-    /// The process that mapped it. A child of `fork` has the handles too, but not the say.
-    process: u32,
+    /// Who mapped it.
+    doer: Doer,
 }
 
 impl Lent {
@@ -133,8 +134,7 @@ impl Lent {
         let memory = unsafe { DmaMemory::new(start, length) };
         let memory = DmaMemory { view: Some(view.clone()), ..memory };
         let (range, key) = space.map_memory(&memory, place, access)?;
-        let process = std::process::id();
-        Ok(Self { view, space: space.clone(), range, key, process })
+        Ok(Self { view, space: space.clone(), range, key, doer: Doer::here() })
     }
 
     pub(super) fn view(&self) -> &View {
@@ -155,7 +155,7 @@ impl Drop for Lent {
     /// long as the kernel may have it, for it is taken out only after the kernel said that it unmapped
     /// all its bytes.
     fn drop(&mut self) {
-        if self.process != std::process::id() {
+        if !self.doer.is_here() {
             // The parent's mapping stays. Freed here is the child's view of the memory only.
             return;
         }
@@ -168,3 +168,6 @@ impl Drop for Lent {
         }
     }
 }
+
+#[cfg(test)]
+mod forked;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::explain::errno;
 use super::{DeviceAccess, DmaMemory, Iommu, IommuProperties};
+use crate::process::Doer;
 use crate::uapi::IommuFd;
 
 /// An IOAS, destroyed when dropped.
@@ -14,17 +15,22 @@ use crate::uapi::IommuFd;
 pub(super) struct Ioas {
     fd: Arc<IommuFd>,
     id: u32,
+    /// Who allocated it.
+    doer: Doer,
 }
 
 impl Ioas {
     pub(super) fn new(fd: Arc<IommuFd>, id: u32) -> Self {
-        Self { fd, id }
+        Self { fd, id, doer: Doer::here() }
     }
 }
 
 impl Drop for Ioas {
     fn drop(&mut self) {
-        if let Err(error) = self.fd.destroy(self.id) {
+        // A child of `fork` shares the iommufd: its parent's would be destroyed.
+        if self.doer.is_here()
+            && let Err(error) = self.fd.destroy(self.id)
+        {
             // A device is still attached. It goes with the iommufd.
             tracing::debug!(ioas = self.id, %error, "the address space was not destroyed");
         }

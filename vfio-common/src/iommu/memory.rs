@@ -7,7 +7,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, fstat, ftruncate, memfd_
 
 use crate::mapping::{Mapping, Protection, page_size};
 
-/// The pages that a buffer is made of.
+/// The pages that a buffer is made of (`MFD_HUGETLB` of `memfd_create(2)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Pages {

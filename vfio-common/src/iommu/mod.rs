@@ -5,6 +5,10 @@
 //! [`AddressSpace`] is one, whether the kernel calls it a type 1 container or an IOAS of an iommufd, or
 //! software stands behind it. A [`DmaBuffer`] is memory that is mapped from its beginning to its end.
 //!
+//! A driver finds the address space of its device by
+//! [`Device::address_space`](crate::device::Device::address_space). It follows `VFIO_IOMMU_MAP_DMA` of
+//! `include/uapi/linux/vfio.h` and `IOMMU_IOAS_MAP` of `iommufd.h` there.
+//!
 //! ```
 //! use vfio_common::iommu::{DeviceAccess, DmaBuffer};
 //! # use vfio_common::route::{Opener as _, Target};

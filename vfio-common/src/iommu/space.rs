@@ -11,6 +11,7 @@ use super::{
     Aligned, Attach, DeviceAccess, DmaError, DmaMapping, DmaMemory, Iommu, IommuProperties,
     IovaRange,
 };
+use crate::process::Doer;
 use crate::sysfs::Host;
 use crate::uapi::IommuFd;
 
@@ -42,6 +43,8 @@ pub(super) struct Core {
     iommu: Box<dyn Iommu>,
     /// Devices of others may come and go: what can be mapped is asked each time.
     is_shared: bool,
+    /// Who has the devices attached.
+    doer: Doer,
     state: Mutex<State>,
 }
 
@@ -110,7 +113,8 @@ impl AddressSpace {
 
     fn with(iommu: Box<dyn Iommu>, is_shared: bool, attached: Option<usize>) -> Self {
         let state = State { ledger: Ledger::default(), attached, properties: None };
-        Self { core: Arc::new(Core { iommu, is_shared, state: Mutex::new(state) }), _keeps: None }
+        let (doer, state) = (Doer::here(), Mutex::new(state));
+        Self { core: Arc::new(Core { iommu, is_shared, doer, state }), _keeps: None }
     }
 
     /// A handle that keeps a value as long as it, or a clone, is there.
@@ -337,12 +341,14 @@ impl Core {
 
     /// Takes one off. Before the last leaves, everything is unmapped, whatever the kernel would do by
     /// itself: it keeps the mappings if another process has a share in the address space. What cannot
-    /// be unmapped stays in the ledger, and with it the memory.
+    /// be unmapped stays in the ledger, and with it the memory. A child of `fork` unmaps nothing: its parent's
+    /// devices are still there.
     pub(super) fn detach(&self, leave: impl FnOnce()) {
         let mut state = self.state();
         state.attached = state.attached.map(|attached| attached.saturating_sub(1));
         state.properties = None;
         if state.attached == Some(0)
+            && self.doer.is_here()
             && let Err(error) = self.unmap_all(&mut state)
         {
             tracing::error!(%error, "the memory of an address space is kept after its last device");

@@ -135,7 +135,7 @@ pub enum IrqError {
         source: io::Error,
     },
     /// The kernel failed to do something with vectors that are on.
-    #[error("cannot {operation} vector {vector} of {irq}{}", hint(source))]
+    #[error("cannot {operation} vector {vector} of {irq}{}", operation_hint(*operation, source))]
     Operation {
         /// The interrupt.
         irq: IrqId,
@@ -156,6 +156,14 @@ pub enum IrqError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+fn operation_hint(operation: IrqOperation, source: &io::Error) -> &'static str {
+    let is_busy = source.raw_os_error() == Some(Errno::BUSY.raw_os_error());
+    if is_busy && operation == IrqOperation::UnmaskOnEvent {
+        return ": an eventfd does that already, take it away first";
+    }
+    hint(source)
 }
 
 /// Interrupts belong to the device, not to the handle, and a second handle may have changed them.

@@ -97,6 +97,8 @@ pub enum IrqOperation {
     Mask,
     /// [`IrqSet::unmask`](crate::irq::IrqSet::unmask).
     Unmask,
+    /// [`IrqSet::unmask_on_event`](crate::irq::IrqSet::unmask_on_event).
+    UnmaskOnEvent,
     /// [`IrqSet::trigger`](super::IrqSet::trigger).
     Trigger,
     /// [`IrqSet::remove`](super::IrqSet::remove).
@@ -108,6 +110,7 @@ impl fmt::Display for IrqOperation {
         f.write_str(match self {
             Self::Mask => "mask",
             Self::Unmask => "unmask",
+            Self::UnmaskOnEvent => "let an eventfd unmask",
             Self::Trigger => "trigger",
             Self::Remove => "remove",
         })

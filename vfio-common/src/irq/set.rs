@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::claim::Claim;
 use super::{IrqError, IrqId, IrqOperation, Vector};
 use crate::device::{Device, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest};
+use crate::process::Doer;
 
 impl Device {
     /// Enables vectors of interrupt `index`, each with an eventfd of its own: `..` for all that there
@@ -44,13 +45,15 @@ impl Device {
             vectors: BTreeMap::new(),
             end: 0,
             claim,
+            doer: Doer::here(),
         };
         set.add(vectors)?;
         Ok(set)
     }
 }
 
-/// Vectors of one interrupt that are on. Dropping it turns them off. It keeps the device open.
+/// Vectors of one interrupt that are on (`VFIO_DEVICE_SET_IRQS`). Dropping it turns them off. It keeps the
+/// device open.
 ///
 /// Interrupts belong to the device, not to the handle: when the same device is opened twice, the two
 /// handles change each other's.
@@ -68,6 +71,8 @@ pub struct IrqSet {
     /// The end of the range that was enabled first; 0 when nothing is on.
     end: u32,
     claim: Claim,
+    /// Who enabled them.
+    doer: Doer,
 }
 
 impl IrqSet {
@@ -224,6 +229,41 @@ impl IrqSet {
         self.act(vector, IrqAction::Unmask, IrqData::None { count: 1 }, IrqOperation::Unmask)
     }
 
+    /// Lets whoever signals `eventfd` unmask a vector, without a system call on the device, until `None`
+    /// is passed or the vector is off. For a line that is level-triggered, whose events are served
+    /// elsewhere: in another process, or in a virtual machine. The kernel takes the count of the eventfd,
+    /// and keeps it open. One eventfd at a time; [`IrqSet::unmask`] works beside it.
+    ///
+    /// vfio-pci does it for INTx (`vfio_pci_set_intx_unmask` in `drivers/vfio/pci/vfio_pci_intrs.c`),
+    /// vfio-platform for lines that can be masked; others rarely do.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsFd as _;
+    ///
+    /// use rustix::event::{EventfdFlags, eventfd};
+    /// use vfio_common::irq::pci;
+    ///
+    /// # fn f(device: &vfio_common::device::Device) -> Result<(), Box<dyn std::error::Error>> {
+    /// let irqs = device.enable_irq(pci::INTX, ..)?;
+    /// let served = eventfd(0, EventfdFlags::CLOEXEC)?;
+    /// irqs.unmask_on_event(0, Some(served.as_fd()))?;
+    /// // Both go to whoever serves the device: irqs.vector(0)? to wait for, served to signal.
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`IrqError::VectorDisabled`] when the vector is not on, [`IrqError::Unsupported`] when the kernel
+    /// driver does not do it, [`IrqError::Operation`] when the kernel refuses, as it does (`EBUSY`) while
+    /// another eventfd does it.
+    pub fn unmask_on_event(
+        &self,
+        vector: u32,
+        eventfd: Option<BorrowedFd<'_>>,
+    ) -> Result<(), IrqError> {
+        let data = IrqData::EventFds(&[eventfd]);
+        self.act(vector, IrqAction::Unmask, data, IrqOperation::UnmaskOnEvent)
+    }
+
     /// Fires a vector without the device, to test what handles it.
     ///
     /// # Errors
@@ -286,6 +326,7 @@ impl IrqSet {
 impl Drop for IrqSet {
     fn drop(&mut self) {
         if !self.is_empty()
+            && self.doer.is_here()
             && let Err(error) = self.disable()
         {
             tracing::warn!(irq = %self.irq, %error, "the interrupt could not be disabled");

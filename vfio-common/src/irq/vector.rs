@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{IrqError, IrqId};
 use crate::eventfd::EventFd;
 
-/// One vector of an interrupt that is on: an eventfd, which counts how often the vector fired.
+/// One vector of an interrupt that is on: an `eventfd(2)`, which counts how often the vector fired.
 ///
 /// Clones are handles to the same one, for another thread or an event loop; of several that wait, one
 /// gets the count. A vector that is off, because its [`IrqSet`](super::IrqSet) was dropped or it was

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{DataStream, MigrationError, MigrationFlags, MigrationState, Whereabouts};
 use crate::device::{Device, Feature, FeatureError, ResetOutcome};
 
-/// The migration of one device. Clones are handles to the same one.
+/// The migration of one device: its walk through `enum vfio_device_mig_state`. Clones are handles to the
+/// same one.
 ///
 /// The kernel serialises what is asked of one device; a transfer is one program's business, and two
 /// at a time disturb each other.
@@ -103,9 +104,15 @@ impl Migration {
         match state {
             MigrationState::RUNNING => {}
             MigrationState::RESUMING | MigrationState::ERROR => self.reset(state)?,
-            _ => {
-                self.go_to(MigrationState::RUNNING)?;
-            }
+            _ => match self.go_to(MigrationState::RUNNING) {
+                // It failed on the way.
+                Err(MigrationError::Step {
+                    now: Whereabouts::In(MigrationState::ERROR), ..
+                }) => {
+                    self.reset(MigrationState::ERROR)?;
+                }
+                result => drop(result?),
+            },
         }
         Ok(state)
     }

@@ -47,6 +47,21 @@ impl Migration {
     ///
     /// The data is the same in kind, and [`Migration::restore`] takes it.
     ///
+    /// ```
+    /// # use vfio_common::route::{Opener as _, Target};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let machine = vfio_sim::Machine::demo()?;
+    /// # let name = "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001".to_owned();
+    /// # let sysfs = format!("bus/mdev/devices/{name}").into();
+    /// # let device = machine.opener().open(&Target { name, sysfs })?;
+    /// let migration = device.migration()?.ok_or("the device cannot be migrated")?;
+    /// let mut data = Vec::new();
+    /// let saved = migration.save_with_pre_copy(&mut data, 4096, |_| ())?;
+    /// assert_eq!(saved.bytes, data.len() as u64);
+    /// println!("{} bytes while the device ran", saved.while_running);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Migration::save`], and [`MigrationError::PreCopy`] when the kernel cannot tell how much is
     /// left.

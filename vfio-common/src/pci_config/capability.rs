@@ -18,7 +18,7 @@ const MSIX_ENTRY_LENGTH: u64 = 16;
 /// Vectors whose pending bits share 8 bytes.
 const PENDING_BITS: u64 = 64;
 
-/// A capability in the first 256 bytes of configuration space.
+/// A capability in the first 256 bytes of configuration space (`PCI_CAPABILITY_LIST`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Capability {
     /// `PCI_CAP_ID_*` of `include/uapi/linux/pci_regs.h`.
@@ -36,7 +36,7 @@ impl Capability {
     pub const MSIX: u8 = 0x11;
 }
 
-/// Where a function keeps its MSI-X vectors.
+/// Where a function keeps its MSI-X vectors (`PCI_MSIX_TABLE`, `PCI_MSIX_PBA`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MsixTable {
     /// Number of vectors, 1 to 2048.

@@ -22,7 +22,7 @@ const SUBSYSTEM_VENDOR_ID: u64 = 0x2c;
 const SUBSYSTEM_ID: u64 = 0x2e;
 
 bitflags::bitflags! {
-    /// The command register. Bits that this crate does not know are kept.
+    /// The command register, `PCI_COMMAND`. Bits that this crate does not know are kept.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub struct Command: u16 {
         /// Answers I/O accesses.
@@ -54,7 +54,9 @@ pub enum ConfigError {
     },
 }
 
-/// The configuration space of an open PCI device. It keeps the device open.
+/// The configuration space of an open PCI device, as vfio-pci shows it
+/// (`drivers/vfio/pci/vfio_pci_config.c`): some registers are its own, and some writes are held back. It
+/// keeps the device open.
 #[derive(Debug, Clone)]
 pub struct PciConfig {
     region: Region,

@@ -25,7 +25,7 @@ pub struct Region {
     state: Arc<RegionState>,
 }
 
-/// Which way an access takes.
+/// Which way an access takes: `mmap(2)`, or `pread(2)` and `pwrite(2)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Path {
     /// The mapping where there is one, the device descriptor elsewhere.

@@ -103,10 +103,15 @@ impl ChainCapability<'_> {
         self.bytes.get(self.payload..).unwrap_or_default()
     }
 
+    /// The first 32-bit field of the payload.
+    pub(crate) fn first_word(&self) -> Result<u32, ChainError> {
+        read_u32(self.bytes, self.payload)
+    }
+
     /// `struct vfio_region_info_cap_sparse_mmap`: the areas as the kernel gave them, unchecked
     /// against the region.
     pub(super) fn sparse_areas(&self) -> Result<Vec<Area>, ChainError> {
-        let count = read_u32(self.bytes, self.payload)? as usize;
+        let count = self.first_word()? as usize;
         let first = self.payload.saturating_add(8);
         let room = self.bytes.len().saturating_sub(first) / AREA_LENGTH;
         if count > room {
@@ -127,12 +132,12 @@ impl ChainCapability<'_> {
     /// `struct vfio_region_info_cap_type`.
     pub(super) fn region_type(&self) -> Result<RegionType, ChainError> {
         Ok(RegionType {
-            kind: read_u32(self.bytes, self.payload)?,
+            kind: self.first_word()?,
             subtype: read_u32(self.bytes, self.payload.saturating_add(4))?,
         })
     }
 
-    pub(super) fn once<T>(&self, seen: &Option<T>) -> Result<(), ChainError> {
+    pub(crate) fn once<T>(&self, seen: &Option<T>) -> Result<(), ChainError> {
         match seen {
             None => Ok(()),
             Some(_) => Err(ChainError::Repeated { id: self.id }),
@@ -152,7 +157,7 @@ fn read_u16(bytes: &[u8], offset: usize) -> Result<u16, ChainError> {
     read(bytes, offset).map(u16::from_ne_bytes)
 }
 
-pub(super) fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, ChainError> {
+pub(crate) fn read_u32(bytes: &[u8], offset: usize) -> Result<u32, ChainError> {
     read(bytes, offset).map(u32::from_ne_bytes)
 }
 

@@ -24,7 +24,7 @@ bitflags::bitflags! {
     }
 }
 
-/// A part of a region: bytes from its start.
+/// A part of a region: bytes from its start, as in `struct vfio_region_sparse_mmap_area`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Area {
     /// First byte, counted from the region's start.

@@ -1,5 +1,20 @@
 //! The ways to an open device.
 //!
+//! ```
+//! use vfio_common::route::{Opener as _, Target};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let machine = vfio_sim::Machine::demo()?;
+//! # let (host, opener) = (machine.host(), machine.opener());
+//! // let host = vfio_common::sysfs::Host::system();
+//! // let opener = vfio_common::route::Vfio::new(host.clone());
+//! let name = "0000:00:04.0".to_owned();
+//! let target = Target { sysfs: format!("bus/pci/devices/{name}").into(), name };
+//! println!("group {}", target.iommu_group(&host)?);
+//! let device = opener.open(&target)?;
+//! assert_eq!(device.name(), target.name);
+//! # Ok(()) }
+//! ```
+//!
 //! An [`Opener`] turns a name and a place in sysfs into a [`Device`](crate::device::Device).
 //! [`Vfio`] is the kernel's. It has two routes:
 //!
@@ -9,14 +24,17 @@
 //!   with the type 1 version 2 IOMMU, and takes the device's descriptor from it.
 //!
 //! Some devices want more: a KVM virtual machine that they are [linked to](Kvm), or a
-//! [VF token](crate::device::VfToken). Devices that no IOMMU is in front of are opened only after
-//! [`Vfio::allow_no_iommu`], which is unsafe.
+//! [VF token](crate::device::VfToken). A `Vfio` gives it to all its devices, [`Vfio::open_with`] to one.
+//! Devices that no IOMMU is in front of are opened only after [`Vfio::allow_no_iommu`], which is unsafe.
 //!
-//! Software devices bring an opener of their own.
+//! Nodes that this process must not open come from a broker ([`Nodes`]), and devices that it opened
+//! wholly go to [`adopt`]. Software devices bring an opener of their own.
 //!
 //! Everything that is opened on the way is held by what comes after it: the device holds its group,
 //! the group its container. They close in the opposite order, and nothing stays open when a step
-//! fails.
+//! fails: an [`OpenError`] says which it was, why, and the way out.
+//!
+//! Source: `include/uapi/linux/vfio.h` and `iommufd.h` there; `Documentation/driver-api/vfio.rst`.
 
 mod cdev;
 mod container;
@@ -43,4 +61,5 @@ pub(crate) use node::DeviceNumber;
 pub use node::Nodes;
 pub use open_with::OpenWith;
 pub use opener::{Opener, Target};
+pub(crate) use sriov::Function;
 pub use vfio::{Route, Vfio, adopt};

@@ -15,6 +15,28 @@ use crate::sysfs::Host;
 ///
 /// Names are those below `/dev`: `vfio/vfio` (a container), `vfio/12` (a group), `iommu` (an
 /// iommufd), `vfio/devices/vfio3` (a device), `vfio/noiommu-12` (a group without an IOMMU), `kvm`.
+///
+/// ```no_run
+/// use std::io;
+/// use std::os::fd::OwnedFd;
+/// use std::sync::Arc;
+///
+/// use vfio_common::route::{Nodes, Vfio};
+/// use vfio_common::sysfs::Host;
+///
+/// #[derive(Debug)]
+/// struct Broker;
+///
+/// impl Nodes for Broker {
+///     fn open(&self, name: &str) -> io::Result<OwnedFd> {
+///         // Asks over a socket, and takes the descriptor from the answer (SCM_RIGHTS).
+/// #       let _ = name;
+///         Err(io::ErrorKind::NotFound.into())
+///     }
+/// }
+///
+/// let vfio = Vfio::new(Host::system()).nodes(Arc::new(Broker));
+/// ```
 pub trait Nodes: Debug + Send + Sync {
     /// A new open descriptor of a node, for reading and writing, close-on-exec.
     ///

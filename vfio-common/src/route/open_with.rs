@@ -22,8 +22,8 @@ use crate::sysfs::Host;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct OpenWith {
-    pub(super) kvm: Option<Kvm>,
-    pub(super) vf_token: Option<VfToken>,
+    pub(crate) kvm: Option<Kvm>,
+    pub(crate) vf_token: Option<VfToken>,
 }
 
 impl OpenWith {

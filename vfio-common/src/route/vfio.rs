@@ -84,7 +84,8 @@ impl Vfio {
         self
     }
 
-    /// With all devices linked to a virtual machine, for those that open only so.
+    /// With all devices linked to a virtual machine, for those that open only so (`KVM_DEV_VFIO_FILE_ADD`
+    /// of `include/uapi/linux/kvm.h`); see [`Kvm`].
     #[must_use]
     pub fn kvm(mut self, vm: &Kvm) -> Self {
         self.with = self.with.kvm(vm);

@@ -1,5 +1,21 @@
 //! Reading and writing sysfs below a root that can be moved.
 //!
+//! A [`Host`] says where a machine's `/sys`, `/dev` and `/proc` are, and gives open directories of its
+//! sysfs, each a [`Dir`] (`Documentation/filesystems/sysfs.rst` of the kernel).
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let machine = vfio_sim::Machine::demo()?;
+//! # let host = machine.host();
+//! // let host = vfio_common::sysfs::Host::system();
+//! let devices = host.sysfs_dir("bus/pci/devices")?.ok_or("no PCI here")?;
+//! for entry in devices.entries()? {
+//!     let Some(device) = devices.dir(&entry.name)? else { continue }; // it is gone
+//!     println!("{:?}: {:?}", entry.name, device.link_name("driver")?);
+//! }
+//! # Ok(()) }
+//! ```
+//!
 //! Rules of this module:
 //! - Every read is relative to a directory descriptor, so a mock tree and the real `/sys` take the
 //!   same code path, and an entry that vanishes fails as one entry.

@@ -9,12 +9,13 @@ use vfio_bindings::bindings::vfio as sys;
 
 use super::{IommuFd, argsz, call};
 use crate::device::{
-    DeviceFlags, DeviceInfo, EventWriteRequest, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest,
+    DeviceInfo, EventWriteRequest, IrqAction, IrqData, IrqFlags, IrqInfo, IrqRequest,
 };
 use crate::mapping::{Mapping, Protection};
 use crate::region::RegionInfo;
 
-/// `struct vfio_device_info` up to the capability chain's offset, as every kernel knows it.
+/// `struct vfio_device_info` up to the capability chain's offset, as every kernel knows it. Where there
+/// is a chain, the kernel asks for more.
 const DEVICE_INFO_LENGTH: usize = 16;
 /// `struct vfio_irq_info`.
 const IRQ_INFO_LENGTH: usize = 16;
@@ -58,8 +59,8 @@ impl DeviceFd {
 
     /// `VFIO_DEVICE_GET_INFO`.
     pub(crate) fn info(&self) -> io::Result<DeviceInfo> {
-        let [_, flags, num_regions, num_irqs] = words(&self.fetch(7, DEVICE_INFO_LENGTH, None)?);
-        Ok(DeviceInfo { flags: DeviceFlags::from_bits_retain(flags), num_regions, num_irqs })
+        let bytes = self.fetch(7, DEVICE_INFO_LENGTH, None)?;
+        DeviceInfo::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// `VFIO_DEVICE_GET_REGION_INFO`.

@@ -69,7 +69,7 @@ impl Memory {
 impl Backend for Memory {
     fn device_info(&self) -> io::Result<DeviceInfo> {
         let flags = self.behaviour.flags;
-        Ok(DeviceInfo { flags, num_regions: 1, num_irqs: 0 })
+        Ok(DeviceInfo::new(flags, 1, 0))
     }
 
     fn region_info(&self, index: u32) -> io::Result<RegionInfo> {

@@ -88,7 +88,7 @@ struct Stubborn {
 
 impl Backend for Stubborn {
     fn device_info(&self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PCI, num_regions: 9, num_irqs: 0 })
+        Ok(DeviceInfo::new(DeviceFlags::PCI, 9, 0))
     }
 
     fn region_info(&self, _: u32) -> io::Result<RegionInfo> {

@@ -116,7 +116,7 @@ impl Model for Edu {
     }
 
     fn device_info(&mut self) -> io::Result<DeviceInfo> {
-        Ok(DeviceInfo { flags: DeviceFlags::PCI, num_regions: 9, num_irqs: 5 })
+        Ok(DeviceInfo::new(DeviceFlags::PCI, 9, 5))
     }
 
     fn irq_info(&mut self, index: u32) -> io::Result<IrqInfo> {

@@ -1,4 +1,4 @@
-//! What the machine uses a function for.
+//! What the machine uses a device for.
 
 mod parts;
 mod tables;
@@ -6,17 +6,18 @@ mod tables;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::iter;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+use self::parts::{Block, Interface, Parts};
+use self::tables::{DefaultRoutes, Mounts, Swaps};
+use super::device_dir::DeviceDir;
 use crate::sysfs::{Host, SysfsError};
 
-use self::parts::{Block, Parts};
-use self::tables::{DefaultRoutes, Mounts, Swaps};
-use super::function::Function;
-
-/// One thing that a function is used for. It prints as a part of a sentence, with the way to end it.
+/// One thing that a device is used for. It prints as a part of a sentence, with the way to end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Use {
@@ -49,11 +50,13 @@ pub enum Use {
         /// The interface.
         interface: String,
     },
-    /// A network interface carries the default route.
+    /// A network interface carries the default route, or a bond, bridge or VLAN that it is a part of.
     DefaultRoute {
-        /// The interface.
+        /// The interface that the route names.
         interface: String,
     },
+    /// A network interface is in another network namespace, as containers have them.
+    InterfaceElsewhere,
     /// A display shows a picture.
     Display {
         /// The connector.
@@ -63,22 +66,26 @@ pub enum Use {
     OfBus(Cow<'static, str>),
 }
 
-/// All that a function is used for.
+/// All that a device is used for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uses(pub Vec<Use>);
 
-/// What the host uses a function for that its driver has.
-pub(super) fn by_host(host: &Host, function: &Function) -> Result<Vec<Use>, SysfsError> {
+/// What the host uses a device for that its driver has.
+pub(super) fn by_host(host: &Host, device: &DeviceDir) -> Result<Vec<Use>, SysfsError> {
     let mut uses = Vec::new();
-    let parts = Parts::below(host, &function.dir)?;
+    let parts = Parts::below(host, &device.dir)?;
     uses.extend(parts.connectors.into_iter().map(|connector| Use::Display { connector }));
     let routes = DefaultRoutes::read(host.proc_root());
-    for interface in parts.interfaces {
-        if routes.pass(&interface.name) {
-            uses.push(Use::DefaultRoute { interface: interface.name });
-        } else if interface.is_up {
-            uses.push(Use::InterfaceUp { interface: interface.name });
+    for Interface { name, is_up, uppers } in parts.interfaces {
+        let routed = iter::once(&name).chain(&uppers).find(|interface| routes.pass(interface));
+        if let Some(interface) = routed.cloned() {
+            uses.push(Use::DefaultRoute { interface });
+        } else if is_up {
+            uses.push(Use::InterfaceUp { interface: name });
         }
+    }
+    if parts.has_hidden_interfaces {
+        uses.push(Use::InterfaceElsewhere);
     }
     uses.extend(of_blocks(host, &parts.blocks)?);
     Ok(uses)
@@ -163,6 +170,10 @@ impl fmt::Display for Use {
                     "{interface} carries the default route (ip route del default dev {interface})"
                 )
             }
+            Self::InterfaceElsewhere => write!(
+                f,
+                "an interface of it is in another network namespace (ip netns, or a container has it)"
+            ),
             Self::Display { connector } => write!(f, "{connector} shows a picture"),
             Self::OfBus(text) => write!(f, "{text}"),
         }

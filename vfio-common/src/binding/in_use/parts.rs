@@ -1,4 +1,4 @@
-//! What a function's driver has made of it: disks, interfaces, displays.
+//! What a device's driver has made of it: disks, interfaces, displays.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -25,13 +25,17 @@ pub(super) struct Block {
 pub(super) struct Interface {
     pub(super) name: String,
     pub(super) is_up: bool,
+    /// What it is a part of, and so on: bonds, bridges, VLANs.
+    pub(super) uppers: BTreeSet<String>,
 }
 
-/// All there is below a function.
+/// All there is below a device.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     pub(super) blocks: Vec<Block>,
     pub(super) interfaces: Vec<Interface>,
+    /// It has interfaces that another network namespace has.
+    pub(super) has_hidden_interfaces: bool,
     /// Of displays, those that show a picture.
     pub(super) connectors: Vec<String>,
     /// Two disks may hold one volume, and two paths lead to one disk.
@@ -39,9 +43,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn below(host: &Host, function: &Dir) -> Result<Self, SysfsError> {
+    pub(super) fn below(host: &Host, device: &Dir) -> Result<Self, SysfsError> {
         let mut parts = Self::default();
-        parts.add_children(host, function, DEPTH)?;
+        parts.add_children(host, device, DEPTH)?;
         Ok(parts)
     }
 
@@ -65,7 +69,13 @@ impl Parts {
                 let flags = dir.read("flags")?.unwrap_or_default();
                 let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
                 let is_up = flags.is_ok_and(|flags| flags & UP != 0);
-                self.interfaces.push(Interface { name: name.to_owned(), is_up });
+                let mut uppers = BTreeSet::new();
+                add_uppers(dir, &mut uppers, depth)?;
+                self.interfaces.push(Interface { name: name.to_owned(), is_up, uppers });
+            }
+            // The directory that the kernel keeps interfaces in goes with the last of them.
+            None if name == "net" && dir.entries()?.is_empty() => {
+                self.has_hidden_interfaces = true;
             }
             Some("drm") if dir.read("enabled")?.as_deref() == Some("enabled") => {
                 self.connectors.push(name.to_owned());
@@ -118,4 +128,19 @@ impl Parts {
         }
         Ok(())
     }
+}
+
+/// The interfaces above one, which it has links to.
+fn add_uppers(dir: &Dir, uppers: &mut BTreeSet<String>, depth: usize) -> Result<(), SysfsError> {
+    let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+    for entry in dir.entries()? {
+        let link = entry.name.to_string_lossy();
+        if let Some(upper) = link.strip_prefix("upper_")
+            && uppers.insert(upper.to_owned())
+            && let Some(dir) = dir.dir(&*link)?
+        {
+            add_uppers(&dir, uppers, depth)?;
+        }
+    }
+    Ok(())
 }

@@ -5,7 +5,8 @@ use crate::iommu::IovaRange;
 /// Bits of a word.
 const BITS: u64 = u64::BITS as u64;
 
-/// Which pages of a range a device wrote: a bitmap as the kernel gives it.
+/// Which pages of a range a device wrote: the bitmap of
+/// `struct vfio_device_feature_dma_logging_report`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirtyPages {
     first: u64,

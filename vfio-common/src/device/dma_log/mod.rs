@@ -10,6 +10,7 @@ pub use error::DmaLogError;
 
 use super::{Device, Feature, FeatureError, FeatureUse};
 use crate::iommu::IovaRange;
+use crate::process::Doer;
 
 /// The smallest page that the kernel logs by.
 const SMALLEST_PAGE: u64 = 4096;
@@ -86,19 +87,27 @@ impl Device {
             self.shared().is_logging.store(false, Ordering::Release);
         })?;
         // From here on the drop of the log ends it.
-        let log = DmaLog { device: self.clone(), page_size, ranges: sorted, is_over: false };
+        let log = DmaLog {
+            device: self.clone(),
+            page_size,
+            ranges: sorted,
+            is_over: false,
+            doer: Doer::here(),
+        };
         check_page_size(self, page_size)?;
         Ok(log)
     }
 }
 
-/// A log that runs. Dropping it ends it. It keeps the device open.
+/// A log that runs ([`Device::log_dma`]). Dropping it ends it. It keeps the device open.
 #[derive(Debug)]
 pub struct DmaLog {
     device: Device,
     page_size: u64,
     ranges: Vec<IovaRange>,
     is_over: bool,
+    /// Who started it.
+    doer: Doer,
 }
 
 impl DmaLog {
@@ -125,10 +134,11 @@ impl DmaLog {
     /// [`DmaLog::page_size`]; what is not logged counts as not written.
     ///
     /// # Errors
-    /// [`DmaLogError::Empty`] when the range ends before it begins, [`DmaLogError::TooFar`] when its last
-    /// page is that of the 64-bit address space, [`DmaLogError::TooLong`] when the bitmap would have more than 256 MiB (8 TiB in pages of 4 KiB);
-    /// then nothing is forgotten. [`DmaLogError::Report`] when the kernel fails: what was written in the
-    /// range is lost, so take all of it for written.
+    /// [`DmaLogError::Empty`] when the range ends before it begins, [`DmaLogError::TooFar`] when its
+    /// last page is that of the 64-bit address space, [`DmaLogError::TooLong`] when the bitmap would
+    /// have more than 256 MiB (8 TiB in pages of 4 KiB); then nothing is forgotten.
+    /// [`DmaLogError::Report`] when the kernel fails: what was written in the range is lost, so take all
+    /// of it for written.
     pub fn take(&self, range: IovaRange) -> Result<DirtyPages, DmaLogError> {
         let device = || self.device.shared().name.clone();
         if range.first > range.last {
@@ -183,7 +193,9 @@ impl DmaLog {
 
 impl Drop for DmaLog {
     fn drop(&mut self) {
-        if let Err(error) = self.end() {
+        if self.doer.is_here()
+            && let Err(error) = self.end()
+        {
             tracing::warn!(device = %self.device.name(), %error, "the DMA log was not ended");
         }
     }

@@ -35,7 +35,8 @@ pub struct Affected {
     pub owner: Ownership,
 }
 
-/// What the kernel says of the owner of a device.
+/// What the kernel says of the owner of a device: `group_id`, or `devid` with `VFIO_PCI_DEVID_OWNED` and
+/// `VFIO_PCI_DEVID_NOT_OWNED`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ownership {
     /// Whoever owns this IOMMU group owns it.

@@ -47,6 +47,19 @@ impl Device {
     /// them then. Their registers are as after power-on, but for the configuration space, which the
     /// kernel restores.
     ///
+    /// ```no_run
+    /// use vfio_common::device::{Device, HotResetError, ResetOutcome};
+    ///
+    /// // Two functions of one card.
+    /// fn begin_anew(first: &Device, second: &Device) -> Result<(), HotResetError> {
+    ///     match first.hot_reset(&[second])? {
+    ///         ResetOutcome::Done => println!("both are as after power-on"),
+    ///         ResetOutcome::Unsupported => println!("neither their bus nor their slot can be reset"),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`HotResetError::NotOwned`] when some devices are not owned, and then nothing was reset;
     /// [`HotResetError::Failed`] when the kernel refuses or fails.

@@ -54,7 +54,7 @@ impl fmt::Display for Need {
             Self::VfToken { physical: Some(physical), is_wrong: false } => write!(
                 f,
                 "it is a virtual function of {physical}, which is bound to vfio-pci: give the token \
-                 that was set there (`Vfio::vf_token`)"
+                 that was set there (`Vfio::vf_token`, `mdevbus --vf-token`)"
             ),
             Self::VfToken { physical: Some(physical), is_wrong: true } => write!(
                 f,
@@ -63,7 +63,7 @@ impl fmt::Display for Need {
             ),
             Self::VfToken { physical: None, is_wrong: false } => f.write_str(
                 "its virtual functions are in use: give the token that they were opened with \
-                 (`Vfio::vf_token`)",
+                 (`Vfio::vf_token`, `mdevbus --vf-token`)",
             ),
             Self::VfToken { physical: None, is_wrong: true } => f.write_str(
                 "its virtual functions are in use, and the VF token is not the one that they were \

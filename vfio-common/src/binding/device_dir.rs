@@ -1,16 +1,16 @@
-//! A function's entry in sysfs: what it is, and what it is bound to.
+//! A device's entry in sysfs: what it is, and what it is bound to.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use crate::route::is_of_vfio;
-use crate::sysfs::{Dir, SysfsError};
 
 use super::BindingError;
 use super::kernel::Kernel;
+use crate::route::is_of_vfio;
+use crate::sysfs::{Dir, SysfsError};
 
-/// How a function is bound.
+/// How a device is bound.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct State {
     /// The kernel driver that has it.
@@ -19,7 +19,16 @@ pub struct State {
     pub driver_override: Option<String>,
 }
 
-/// By what a function is told from another one that has its address later.
+impl State {
+    /// With which override the kernel lets the driver take the device: one that names another driver
+    /// keeps it out.
+    pub(super) fn override_to_bind(&self) -> &Option<String> {
+        let lets_in = self.driver.is_none() || self.driver_override.is_none();
+        if lets_in { &self.driver_override } else { &self.driver }
+    }
+}
+
+/// By what a device is told from another one that has its address later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     /// The attributes that the bus names ([`DriverBus::IDENTITY`](super::DriverBus::IDENTITY)).
@@ -29,16 +38,16 @@ pub(super) struct Identity {
     inode: Option<u64>,
 }
 
-/// A function that is there.
+/// A device that is there.
 #[derive(Debug)]
-pub(super) struct Function {
+pub(super) struct DeviceDir {
     pub(super) address: String,
     /// Where sysfs has it, below its root.
     pub(super) place: PathBuf,
     pub(super) dir: Dir,
 }
 
-impl Function {
+impl DeviceDir {
     /// `None` when it is not there.
     pub(super) fn find(kernel: &Kernel, address: &str) -> Result<Option<Self>, SysfsError> {
         let place = kernel.of_bus("devices").join(address);
