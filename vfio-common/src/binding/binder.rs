@@ -344,7 +344,13 @@ impl<B: DriverBus> Binder<B> {
     ) -> Result<Option<Holders>, BindingError> {
         let address = &device.address;
         // Force helps also where it cannot be told.
-        let uses = if force == Force::Yes { uses.unwrap_or_default() } else { uses? };
+        let uses = uses.or_else(|error| match force {
+            Force::Yes => {
+                tracing::warn!(address, error = &error as &dyn std::error::Error, "forced");
+                Ok(Vec::new())
+            }
+            Force::No => Err(error),
+        })?;
         let is_offered = self.is_offered(device, now)?;
         let holders = if is_offered { self.kernel.holders(device) } else { None };
         if force == Force::Yes {
