@@ -12,10 +12,11 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use vfio_common::route::{Nodes, Opener as _, Route, Vfio, adopt};
+use vfio_common::route::{Nodes, OpenError, Opener as _, Route, Vfio, adopt};
 use vfio_common::sysfs::Host;
 
 use crate::machine::{Created, route, target};
+use crate::vfio_pci::Bound;
 
 fn the_route() -> Route {
     if route() == "cdev" { Route::Cdev } else { Route::Group }
@@ -51,6 +52,26 @@ fn two_openers_cannot_have_one_device_in_two_address_spaces() {
     );
     drop(open);
     vfio(the_route()).open(&target(&created)).unwrap();
+}
+
+#[test]
+fn devices_of_one_group_are_not_in_two_address_spaces() {
+    let [one, other] = ["0000:01:01.0", "0000:01:02.0"].map(Bound::new);
+    let first = vfio(the_route());
+    let open = first.open(&one.target()).unwrap();
+    let error = vfio(the_route()).open(&other.target()).unwrap_err();
+    let text = error.to_string();
+    match the_route() {
+        Route::Cdev => {
+            assert!(matches!(error, OpenError::OtherOwner { .. }), "{error:?}");
+            let process = format!("this process ({}, ", std::process::id());
+            assert!(text.contains(&process) && text.contains("one `Vfio`"), "{text}");
+        }
+        _ => assert!(matches!(error, OpenError::OtherContainer { .. }), "{error:?}"),
+    }
+    let both = first.open(&other.target()).unwrap();
+    drop((open, both));
+    vfio(the_route()).open(&other.target()).unwrap();
 }
 
 /// Passes descriptors over a socket, as a broker with more privileges would.
