@@ -19,7 +19,11 @@ pub(crate) struct Saved {
 
 impl Saved {
     pub(crate) fn open(path: &Path) -> Result<Self, StateFileError> {
-        let opened = File::open(path).map_err(Wrong::Io).and_then(check);
+        // A pipe would be waited for, and cannot be read twice.
+        let opened = match path.metadata() {
+            Ok(found) if !found.is_file() => Err(Wrong::Fault(Fault::Foreign)),
+            _ => File::open(path).map_err(Wrong::Io).and_then(check),
+        };
         opened.map_err(|wrong| match wrong {
             Wrong::Io(source) => StateFileError::Read { file: path.to_owned(), source },
             Wrong::Fault(fault) => StateFileError::Faulty { file: path.to_owned(), fault },
@@ -145,6 +149,20 @@ mod tests {
 
     use super::*;
     use crate::state_file::Draft;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        for path in [pipe.as_path(), folder.path()] {
+            let error = Saved::open(path).unwrap_err();
+            assert!(
+                matches!(error, StateFileError::Faulty { fault: Fault::Foreign, .. }),
+                "{error}"
+            );
+        }
+    }
 
     #[test]
     fn data_that_is_cut_off_after_it_was_checked_does_not_end_as_if_it_were_whole() {
