@@ -63,6 +63,8 @@
 //! # What is not here
 //!
 //! - Other IOMMUs than type 1 version 2 and the IOAS: sPAPR (POWER), nested page tables, PASIDs, faults.
+//! - Of an iommufd: mappings of files and copies of mappings, reserved addresses, other ways to count locked
+//!   memory (`IOMMU_IOAS_MAP_FILE`, `IOMMU_IOAS_COPY`, `IOMMU_IOAS_ALLOW_IOVAS`, `IOMMU_OPTION`).
 //! - The dirty pages of a container (`VFIO_IOMMU_DIRTY_PAGES`) or of an iommufd; those that the device
 //!   logs are here.
 //! - What a virtual machine monitor wants beyond the link: graphics planes, interrupts that go past the

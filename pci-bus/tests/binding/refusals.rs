@@ -91,11 +91,13 @@ fn what_the_host_has_is_not_unbound() {
 
 #[test]
 fn another_program_that_binds_meanwhile_keeps_what_it_has() {
-    let machine = Machine::new();
-    // It takes the function between unbind and bind: the simulated kernel then says EBUSY.
-    machine.kernel.steal_at(3, "other_vfio_pci");
-    let error = machine.binder().bind(at(DISK), "vfio-pci", Force::No).unwrap_err();
-    assert!(error.to_string().contains("is bound to other_vfio_pci now: another"), "{error}");
-    assert_eq!(machine.records(), Vec::<String>::new());
-    assert_eq!(machine.state(DISK).driver.as_deref(), Some("other_vfio_pci"));
+    // Before it is unbound, and between unbind and bind: the simulated kernel then says ENODEV and EBUSY.
+    for write in 1..=3 {
+        let machine = Machine::new();
+        machine.kernel.steal_at(write, "other_vfio_pci");
+        let error = machine.binder().bind(at(DISK), "vfio-pci", Force::No).unwrap_err();
+        assert!(error.to_string().contains("is bound to other_vfio_pci now: another"), "{error}");
+        assert_eq!(machine.records(), Vec::<String>::new());
+        assert_eq!(machine.state(DISK).driver.as_deref(), Some("other_vfio_pci"));
+    }
 }

@@ -105,7 +105,7 @@ impl<B: DriverBus> Binder<B> {
 
         let name = || Some(driver.to_owned());
         let goal = State { driver: name(), driver_override: name() };
-        if let Err(error) = settle(&self.kernel, &device, &goal, holders.as_ref()) {
+        if let Err(error) = settle(&self.kernel, &device, &before, &goal, holders.as_ref()) {
             return Err(self.undo(&journal, &device, driver, (&undo, found), error));
         }
         Ok(Change {
@@ -146,7 +146,7 @@ impl<B: DriverBus> Binder<B> {
             journal.write(address, &record)?;
         }
         let goal = State { driver: None, ..before.clone() };
-        if let Err(error) = settle(&self.kernel, &device, &goal, holders.as_ref()) {
+        if let Err(error) = settle(&self.kernel, &device, &before, &goal, holders.as_ref()) {
             // Nothing was done, so there is nothing to restore; unless the kernel is still at it.
             let is_over = !matches!(error, BindingError::Waits { .. });
             let is_as_before = || self.kernel.state(&device).is_ok_and(|now| now == before);
@@ -218,7 +218,7 @@ impl<B: DriverBus> Binder<B> {
     ) -> Result<Option<Remark>, BindingError> {
         let goal = record.goal(now);
         if goal.driver == now.driver {
-            settle(&self.kernel, device, &goal, None)?;
+            settle(&self.kernel, device, now, &goal, None)?;
             let driver = now.driver.clone().filter(|_| now.driver != record.origin.driver);
             return Ok(driver.map(|driver| Remark::TakenOver { driver }));
         }
@@ -229,11 +229,11 @@ impl<B: DriverBus> Binder<B> {
             None => true,
         };
         if is_loaded {
-            settle(&self.kernel, device, &goal, holders.as_ref())?;
+            settle(&self.kernel, device, now, &goal, holders.as_ref())?;
             return Ok(None);
         }
         let without = State { driver: None, ..goal.clone() };
-        settle(&self.kernel, device, &without, holders.as_ref())?;
+        settle(&self.kernel, device, now, &without, holders.as_ref())?;
         probe(&self.kernel, device)?;
         let origin = goal.driver.unwrap_or_default();
         match device.driver()? {
@@ -260,7 +260,7 @@ impl<B: DriverBus> Binder<B> {
             return error;
         }
         let undone = self.kernel.state(device).and_then(|now| {
-            settle(&self.kernel, device, &undo.goal(&now), None)?;
+            settle(&self.kernel, device, &now, &undo.goal(&now), None)?;
             match &found {
                 Some(record) => journal.write(address, record)?,
                 None => journal.remove(address)?,

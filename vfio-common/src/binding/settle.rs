@@ -13,15 +13,18 @@ use crate::sysfs::{Host, SysfsError};
 /// Brings a device into a state, by at most four writes. After each of them the device is in a state
 /// from which this leads to any other one. `holders` are those who have it open.
 ///
+/// `now` is the state that was decided on: a driver that the device got since was not looked at, so it is
+/// not taken from that one, and a write fails.
+///
 /// The override is first: whoever else has drivers probed in between then gets the right one. One that
 /// keeps out the driver that it is to be bound to is last.
 pub(super) fn settle(
     kernel: &Kernel,
     device: &DeviceDir,
+    now: &State,
     goal: &State,
     holders: Option<&Holders>,
 ) -> Result<(), BindingError> {
-    let now = kernel.state(device)?;
     let is_bound = now.driver == goal.driver;
     let first = if is_bound { &goal.driver_override } else { goal.override_to_bind() };
     if now.driver_override != *first {
