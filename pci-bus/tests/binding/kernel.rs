@@ -187,9 +187,15 @@ impl Attributes for Kernel {
             (until, plan.steal.take_if(|(steal, _)| *steal == number))
         };
         if let Some((_, driver)) = steal {
-            let device = Path::new("bus/pci/devices").join(text);
+            let owner = path.parent().and_then(Path::file_name).unwrap().to_str().unwrap();
+            let address = if path.ends_with("driver_override") { owner } else { text };
+            let device = Path::new("bus/pci/devices").join(address);
+            if let Ok(bound) = fs::read_link(self.sysfs.join(&device).join("driver")) {
+                let bound = bound.file_name().unwrap().to_str().unwrap();
+                self.unbind(bound, address).map_err(failed)?;
+            }
             self.act(&device.join("driver_override"), &driver).map_err(failed)?;
-            self.bind(&driver, text).map_err(failed)?;
+            self.bind(&driver, address).map_err(failed)?;
         }
         if let Some((_, until)) = until {
             // As in Linux, the driver's link goes first.
