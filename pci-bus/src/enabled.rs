@@ -1,14 +1,19 @@
 //! The command register of a function that is bound.
 
+use std::process;
+
 use vfio_common::device::Device;
 use vfio_common::pci_config::{Command, ConfigError, PciConfig};
 
 /// A function that answers: its command register (`PCI_COMMAND`) has what a driver needs. Its drop takes
-/// back what was not set before, and nothing else.
+/// back what was not set before, and nothing else; in a child of `fork`, whose parent uses the function on,
+/// it takes nothing back.
 #[derive(Debug)]
 pub struct Enabled {
     config: PciConfig,
     switched_on: Command,
+    /// The process that switched it on.
+    process: u32,
 }
 
 /// The command register of a function could not be prepared.
@@ -42,7 +47,7 @@ impl Enabled {
         }
         let switched_on = wanted - found;
         // A write that fails may have reached the device, and is taken back, too.
-        let enabled = Self { config, switched_on };
+        let enabled = Self { config, switched_on, process: process::id() };
         if !switched_on.is_empty() {
             let step = "switch on memory and bus mastering in the command register";
             enabled.config.set_command(found | switched_on).map_err(failed(step))?;
@@ -59,12 +64,40 @@ impl Enabled {
 
 impl Drop for Enabled {
     fn drop(&mut self) {
-        if self.switched_on.is_empty() {
+        if self.switched_on.is_empty() || self.process != process::id() {
             return;
         }
         if let Err(error) = self.take_back() {
             let switched_on = self.switched_on;
             tracing::warn!(%error, ?switched_on, "the command register stays as it was set");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_common::route::{Opener as _, Target};
+
+    use super::*;
+
+    #[test]
+    fn what_was_switched_on_is_taken_back_by_the_process_that_did_it() {
+        let machine = vfio_sim::Machine::demo().unwrap();
+        let name = "0000:00:04.0".to_owned();
+        let sysfs = format!("bus/pci/devices/{name}").into();
+        let device = machine.opener().open(&Target { name, sysfs }).unwrap();
+        let master = || {
+            let command = device.pci_config().unwrap().unwrap().command().unwrap();
+            command.contains(Command::BUS_MASTER)
+        };
+        for (is_child, expected) in [(false, false), (true, true)] {
+            let mut enabled = Enabled::new(&device).unwrap();
+            assert!(master());
+            if is_child {
+                enabled.process = 0;
+            }
+            drop(enabled);
+            assert_eq!(master(), expected);
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     pub(crate) vf_token: Option<VfToken>,
 
     /// The directory that stands for /proc, where `doctor` and error messages look for processes that
-    /// have a device open.
+    /// have a device open, and `pci bind` for what is mounted and routed.
     #[arg(long, global = true, value_name = "DIR", default_value = "/proc")]
     pub(crate) proc: PathBuf,
 

@@ -1,7 +1,7 @@
 //! Reading the file.
 
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek as _, SeekFrom, Take};
 use std::path::Path;
 
 use crc32fast::Hasher;
@@ -19,7 +19,11 @@ pub(crate) struct Saved {
 
 impl Saved {
     pub(crate) fn open(path: &Path) -> Result<Self, StateFileError> {
-        let opened = File::open(path).map_err(Wrong::Io).and_then(check);
+        // A pipe would be waited for, and cannot be read twice.
+        let opened = match path.metadata() {
+            Ok(found) if !found.is_file() => Err(Wrong::Fault(Fault::Foreign)),
+            _ => File::open(path).map_err(Wrong::Io).and_then(check),
+        };
         opened.map_err(|wrong| match wrong {
             Wrong::Io(source) => StateFileError::Read { file: path.to_owned(), source },
             Wrong::Fault(fault) => StateFileError::Faulty { file: path.to_owned(), fault },
@@ -38,7 +42,21 @@ impl Saved {
     /// The data, from its beginning.
     pub(crate) fn data(&mut self) -> io::Result<impl Read> {
         self.file.seek(SeekFrom::Start(self.start))?;
-        Ok((&self.file).take(self.length))
+        Ok(Data((&self.file).take(self.length)))
+    }
+}
+
+/// Data that ends early is an error: what was checked may be cut off before it is read again, and a device
+/// that is given a part would load it.
+struct Data<'a>(Take<&'a File>);
+
+impl Read for Data<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read(buffer)?;
+        if read == 0 && self.0.limit() > 0 && !buffer.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(read)
     }
 }
 
@@ -122,5 +140,46 @@ fn hash(from: &mut impl Read, hasher: &mut Hasher) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::state_file::Draft;
+
+    #[test]
+    fn what_is_no_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+        for path in [pipe.as_path(), folder.path()] {
+            let error = Saved::open(path).unwrap_err();
+            assert!(
+                matches!(error, StateFileError::Faulty { fault: Fault::Foreign, .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn data_that_is_cut_off_after_it_was_checked_does_not_end_as_if_it_were_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let identity = r#"{"device_api":null,"mdev_type":"a-1","pci":null}"#;
+        let mut draft = Draft::create(&path, &serde_json::from_str(identity).unwrap()).unwrap();
+        draft.write_all(&[7; 100]).unwrap();
+        draft.finish().unwrap();
+        let mut saved = Saved::open(&path).unwrap();
+        let mut data = Vec::new();
+        assert_eq!(saved.data().unwrap().read_to_end(&mut data).unwrap(), 100);
+
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(saved.start + 60).unwrap();
+        let error = saved.data().unwrap().read_to_end(&mut data).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(data.len(), 160);
     }
 }

@@ -16,7 +16,7 @@
 //! | [`pci_config`] | PCI configuration space |
 //! | [`migration`] | a device's inner state: saved, and restored to another device |
 //! | [`bus`] | the engine of a bus: scan, match, probe |
-//! | [`binding`] | kernel drivers of devices: taken from the host for VFIO, and given back; with the feature `binding` |
+//! | `binding` | kernel drivers of devices: taken from the host for VFIO, and given back; with the feature `binding` |
 //! | [`diagnosis`] | why a device does not open, before it is opened; who holds it |
 //! | [`sysfs`] | reading and writing sysfs below a root that can be moved |
 //!

@@ -1,11 +1,13 @@
 //! What is recorded, and when that is worth nothing any more.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use pci_bus::binding::{Attributes as _, BindingError, Force, JournalError, Remark};
+use rustix::fs::Mode;
 
 use crate::machine::{CARD, DISK, IDLE, Machine, at, bound};
 
@@ -91,6 +93,24 @@ fn a_record_of_a_device_that_is_gone_is_dropped() {
     assert_eq!(machine.records(), Vec::<String>::new());
     let error = binder.restore(at(DISK), Force::No).unwrap_err();
     assert!(matches!(error, BindingError::NoDevice { .. }), "{error}");
+}
+
+/// As in a container, or where sysfs is not mounted yet.
+#[test]
+fn a_sysfs_without_the_bus_drops_no_record() {
+    let machine = Machine::new();
+    let binder = machine.binder();
+    binder.bind(at(DISK), "vfio-pci", Force::No).unwrap();
+    let (there, away) = (machine.path("sys"), machine.path("away"));
+    fs::rename(&there, &away).unwrap();
+    fs::create_dir(&there).unwrap();
+    let error = binder.restore(at(DISK), Force::No).unwrap_err();
+    assert!(matches!(error, BindingError::NoBus { .. }), "{error}");
+    assert_eq!(machine.records().len(), 1);
+    fs::remove_dir(&there).unwrap();
+    fs::rename(away, there).unwrap();
+    binder.restore(at(DISK), Force::No).unwrap();
+    assert_eq!(machine.state(DISK), bound(Some("nvme"), None));
 }
 
 #[test]
@@ -190,6 +210,27 @@ fn a_record_that_lies_moves_no_file() {
         assert!(is_damaged, "{lie}: {error}");
         assert_eq!(machine.snapshot(), before);
     }
+}
+
+/// In a state directory that others write to.
+#[test]
+fn a_link_or_a_pipe_in_the_state_directory_is_neither_followed_nor_waited_for() {
+    let machine = Machine::new();
+    let (lock, record) = (machine.state_dir().join("lock"), machine.record(DISK));
+    let elsewhere = machine.path("elsewhere");
+    fs::create_dir_all(machine.state_dir()).unwrap();
+    let bind = || machine.binder().bind(at(DISK), "vfio-pci", Force::No);
+    for path in [lock, record] {
+        symlink(&elsewhere, &path).unwrap();
+        assert!(matches!(bind().unwrap_err(), BindingError::Journal(_)));
+        assert!(!elsewhere.exists());
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RWXU).unwrap();
+        assert!(matches!(bind().unwrap_err(), BindingError::Journal(_)));
+        fs::remove_file(&path).unwrap();
+    }
+    assert_eq!(machine.state(DISK), bound(Some("nvme"), None));
+    bind().unwrap();
 }
 
 #[test]

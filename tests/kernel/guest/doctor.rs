@@ -213,13 +213,19 @@ fn a_name_that_the_group_does_not_have_is_answered_with_those_it_has() {
 fn a_group_that_is_not_viable_names_the_offender() {
     let _bound = Bound::new(IDLE);
     let offender = format!("{USED} is bound to e1000e");
-    let diagnosed = doctor(IDLE);
-    assert_eq!(diagnosed.status, 1);
-    assert_parts(&diagnosed.stdout, &["is not viable", &offender, "bind it to vfio-pci or unbind"]);
+    for diagnosed in ["group", "cdev"].map(|route| by(route, IDLE, 0)) {
+        assert_eq!(diagnosed.status, 1);
+        let parts = ["is not viable", &offender, "bind it to vfio-pci or unbind"];
+        assert_parts(&diagnosed.stdout, &parts);
+        // The others of the group, bridges among them, are not accused.
+        assert_eq!(diagnosed.stdout.matches("is not viable").count(), 1, "{}", diagnosed.stdout);
+    }
     let error = open_error(IDLE);
     assert_parts(&error, &["is not viable", &offender, "bind to vfio-pci or unbind"]);
-    // The others of the group, bridges among them, are not accused.
-    assert_eq!(diagnosed.stdout.matches("is not viable").count(), 1, "{}", diagnosed.stdout);
+    // By character device the kernel says no more than that it is not permitted.
+    let target = Target { name: IDLE.to_owned(), sysfs: Path::new("bus/pci/devices").join(IDLE) };
+    let by_cdev = Vfio::new(Host::system()).route(Route::Cdev).open(&target).unwrap_err();
+    assert_eq!(by_cdev.to_string(), error);
     let ran = doctor(USED);
     assert_eq!(ran.status, 1);
     assert_parts(&ran.stdout, &["is bound to e1000e, which does not offer it through VFIO"]);

@@ -12,10 +12,13 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use vfio_common::route::{Nodes, Opener as _, Route, Vfio, adopt};
+use vfio_common::iommu::{DeviceAccess, DmaBuffer};
+use vfio_common::route::{Nodes, OpenError, Opener as _, Route, Vfio, adopt};
 use vfio_common::sysfs::Host;
 
 use crate::machine::{Created, route, target};
+use crate::pci_function::EDU;
+use crate::vfio_pci::Bound;
 
 fn the_route() -> Route {
     if route() == "cdev" { Route::Cdev } else { Route::Group }
@@ -51,6 +54,43 @@ fn two_openers_cannot_have_one_device_in_two_address_spaces() {
     );
     drop(open);
     vfio(the_route()).open(&target(&created)).unwrap();
+}
+
+#[test]
+fn devices_of_one_group_are_not_in_two_address_spaces() {
+    let [one, other] = ["0000:01:01.0", "0000:01:02.0"].map(Bound::new);
+    let first = vfio(the_route());
+    let open = first.open(&one.target()).unwrap();
+    let error = vfio(the_route()).open(&other.target()).unwrap_err();
+    let text = error.to_string();
+    match the_route() {
+        Route::Cdev => {
+            assert!(matches!(error, OpenError::OtherOwner { .. }), "{error:?}");
+            let process = format!("this process ({}, ", std::process::id());
+            assert!(text.contains(&process) && text.contains("one `Vfio`"), "{text}");
+        }
+        _ => assert!(matches!(error, OpenError::OtherContainer { .. }), "{error:?}"),
+    }
+    let both = first.open(&other.target()).unwrap();
+    drop((open, both));
+    vfio(the_route()).open(&other.target()).unwrap();
+}
+
+#[test]
+fn a_device_that_does_not_reach_what_is_mapped_is_kept_out() {
+    /// Where messages of interrupts go.
+    const INTERRUPTS: u64 = 0xfee0_0000;
+    let (card, edu) = (Created::new("mtty", "mtty-1"), Bound::new(EDU));
+    let vfio = vfio(the_route());
+    let _card = vfio.open(&target(&card)).unwrap();
+    let space = vfio.address_space().unwrap();
+    let buffer = DmaBuffer::builder(4096, DeviceAccess::READ).at(INTERRUPTS).build(&space);
+    let buffer = buffer.unwrap();
+    let text = vfio.open(&edu.target()).unwrap_err().to_string();
+    assert!(text.contains("mapped at addresses that") && text.contains("unmap it"), "{text}");
+    assert!(buffer.is_mapped());
+    drop(buffer);
+    vfio.open(&edu.target()).unwrap();
 }
 
 /// Passes descriptors over a socket, as a broker with more privileges would.

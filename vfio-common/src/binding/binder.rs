@@ -77,10 +77,10 @@ impl<B: DriverBus> Binder<B> {
         driver: &str,
         force: Force,
     ) -> Result<Change, BindingError> {
-        if !journal::is_driver_name(driver) {
+        if !journal::is_name(driver) {
             return Err(BindingError::BadDriverName { driver: driver.to_owned() });
         }
-        let address = &address.to_string();
+        let address = &self.name(&address)?;
         if let Some(why) = B::refusal(&DeviceDir::open(&self.kernel, address)?.dir)? {
             return Err(BindingError::Unbindable { address: address.clone(), why });
         }
@@ -122,7 +122,7 @@ impl<B: DriverBus> Binder<B> {
     /// [`BindingError::Held`] and [`BindingError::InUse`] unless forced, [`BindingError::Waits`] when
     /// the kernel does not return because the device is open.
     pub fn unbind(&self, address: B::Address, force: Force) -> Result<Change, BindingError> {
-        let address = &address.to_string();
+        let address = &self.name(&address)?;
         DeviceDir::open(&self.kernel, address)?;
         let journal = self.journal.lock(self.kernel.patience)?;
         // Another one may have come meanwhile.
@@ -173,10 +173,10 @@ impl<B: DriverBus> Binder<B> {
     ///
     /// # Errors
     /// [`BindingError`]: [`BindingError::Held`] unless forced, [`BindingError::OriginGone`] when its driver
-    /// is not loaded any more, [`BindingError::Journal`] when the record cannot be read. The record
-    /// stays.
+    /// is not loaded any more, [`BindingError::NoBus`] when sysfs does not show the bus,
+    /// [`BindingError::Journal`] when the record cannot be read. The record stays.
     pub fn restore(&self, address: B::Address, force: Force) -> Result<Change, BindingError> {
-        let address = &address.to_string();
+        let address = &self.name(&address)?;
         let journal = self.journal.lock(self.kernel.patience)?;
         let found = DeviceDir::find(&self.kernel, address)?;
         let Some(record) = journal.find(address)? else {
@@ -185,6 +185,8 @@ impl<B: DriverBus> Binder<B> {
             return Ok(Change::none(address.clone(), state, Remark::NotRecorded));
         };
         let Some(device) = found else {
+            // A sysfs without the bus says nothing of any device: it is not mounted, or not to be seen.
+            self.kernel.check_bus()?;
             journal.remove(address)?;
             return Ok(Change::none(address.clone(), State::default(), Remark::Gone));
         };
@@ -274,6 +276,16 @@ impl<B: DriverBus> Binder<B> {
         }
     }
 
+    /// The name of a device's directory, which becomes a path: whatever prints otherwise is no device.
+    fn name(&self, address: &B::Address) -> Result<String, BindingError> {
+        let address = address.to_string();
+        if journal::is_name(&address) {
+            return Ok(address);
+        }
+        let place = self.kernel.host.sysfs_root().join(self.kernel.of_bus("devices"));
+        Err(BindingError::NoDevice { address, place })
+    }
+
     /// What would be recorded of a device now.
     fn new_record(&self, device: &DeviceDir, now: &State) -> Result<Record, BindingError> {
         let boot = journal::boot(self.kernel.host.proc_root())?;
@@ -332,7 +344,13 @@ impl<B: DriverBus> Binder<B> {
     ) -> Result<Option<Holders>, BindingError> {
         let address = &device.address;
         // Force helps also where it cannot be told.
-        let uses = if force == Force::Yes { uses.unwrap_or_default() } else { uses? };
+        let uses = uses.or_else(|error| match force {
+            Force::Yes => {
+                tracing::warn!(address, error = &error as &dyn std::error::Error, "forced");
+                Ok(Vec::new())
+            }
+            Force::No => Err(error),
+        })?;
         let is_offered = self.is_offered(device, now)?;
         let holders = if is_offered { self.kernel.holders(device) } else { None };
         if force == Force::Yes {

@@ -62,7 +62,10 @@ impl fmt::Display for Remark {
             Self::RestoredAlready => write!(f, "as it was"),
             Self::OtherBoot => write!(f, "its record is from before the machine started: dropped"),
             Self::Gone => write!(f, "it is gone: its record is dropped"),
-            Self::OtherDevice => write!(f, "it was plugged in since: the record is dropped"),
+            Self::OtherDevice => write!(
+                f,
+                "another device has its address, or it was plugged in again: its record is dropped"
+            ),
             Self::TakenOver { driver } => {
                 write!(
                     f,

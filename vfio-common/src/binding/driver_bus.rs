@@ -8,7 +8,8 @@ use crate::sysfs::{Dir, SysfsError};
 /// A bus whose devices can be given other kernel drivers: each has a `driver_override`, and the bus has
 /// `drivers` and `drivers_probe`.
 ///
-/// What it is asked of a device it reads from the device's directory in sysfs, which is open.
+/// An address prints as the name of the device's directory, and [`BusType::address`] reads it back. What the
+/// bus is asked of a device it reads from that directory, which is open.
 pub trait DriverBus: BusType {
     /// Its name below `/sys/bus`, with which the names of its records start.
     const NAME: &'static str;

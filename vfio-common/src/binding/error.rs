@@ -24,6 +24,12 @@ pub enum BindingError {
         /// Where it was looked for.
         place: PathBuf,
     },
+    /// Sysfs does not have the bus, so it cannot be told what became of a device.
+    #[error("there is no {}: mount sysfs there, or run this where the machine's sysfs is", place.display())]
+    NoBus {
+        /// Where the devices of the bus should be.
+        place: PathBuf,
+    },
     /// No driver can have this name.
     #[error("{driver:?} is no name of a driver: give one such as vfio-pci")]
     BadDriverName {

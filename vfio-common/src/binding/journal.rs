@@ -3,13 +3,14 @@
 //! One file a device, `<bus>-<address>.json` in the state directory, written as a whole before the first
 //! change and removed after the last one was undone. Whoever reads or writes one has the lock.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
@@ -152,7 +153,7 @@ impl Record {
         }
         let State { driver, driver_override } = &self.origin;
         let mut names = self.drivers.iter().chain(driver);
-        if let Some(name) = names.find(|name| !is_driver_name(name)) {
+        if let Some(name) = names.find(|name| !is_name(name)) {
             return Some(format!("{name:?} is no name of a driver"));
         }
         let is_wrong = |name: &&String| name.is_empty() || name.contains(char::is_control);
@@ -161,8 +162,8 @@ impl Record {
     }
 }
 
-/// Whether a driver may have this name: it is one of a directory.
-pub(super) fn is_driver_name(name: &str) -> bool {
+/// Whether a driver or a device may have this name: it is one of a directory.
+pub(super) fn is_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
@@ -194,10 +195,13 @@ impl Journal {
             let path = path.to_owned();
             JournalError::Directory { action, path, source }
         };
-        fs::create_dir_all(directory).map_err(|error| failed("make", directory, error))?;
+        // Whatever the umask: who writes here has root write to sysfs.
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(directory);
+        made.map_err(|error| failed("make", directory, error))?;
         let path = directory.join("lock");
         // Who may read a file may lock it.
-        let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let mut options = careful();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
         let lock = lock.map_err(|error| failed("lock", &path, error))?;
         let start = Instant::now();
         while let Err(error) = lock.try_lock() {
@@ -261,7 +265,7 @@ impl Locked<'_> {
     /// The record of a device; `None` when there is none.
     pub(super) fn find(&self, address: &str) -> Result<Option<Record>, JournalError> {
         let file = self.file(address);
-        let text = match fs::read(&file) {
+        let text = match read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::File { action: "read", file, source }),
@@ -315,6 +319,20 @@ impl Locked<'_> {
     fn sync(&self) -> io::Result<()> {
         File::open(self.directory)?.sync_all()
     }
+}
+
+/// How files of the directory are opened: none is elsewhere, and none, such as a pipe, is waited for.
+fn careful() -> OpenOptions {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut options = File::options();
+    options.custom_flags(flags.cast_signed());
+    options
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    careful().read(true).open(file)?.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Which start of the machine this is (`Documentation/admin-guide/sysctl/kernel.rst`).

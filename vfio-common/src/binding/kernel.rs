@@ -60,6 +60,15 @@ impl Kernel {
         Ok(State { driver, driver_override })
     }
 
+    /// An error where sysfs does not have the bus.
+    pub(super) fn check_bus(&self) -> Result<(), BindingError> {
+        let devices = self.of_bus("devices");
+        match self.host.sysfs_dir(&devices)? {
+            Some(_) => Ok(()),
+            None => Err(BindingError::NoBus { place: self.host.sysfs_root().join(devices) }),
+        }
+    }
+
     /// The directory of a driver; `None` when it is not loaded.
     pub(super) fn driver(&self, name: &str) -> Result<Option<Dir>, SysfsError> {
         self.host.sysfs_dir(self.of_bus("drivers").join(name))

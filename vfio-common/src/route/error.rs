@@ -190,6 +190,24 @@ pub enum OpenError {
         group: u32,
         /// All its members.
         members: Vec<Member>,
+        /// What the kernel said to binding the device; `None` when the status of the group told.
+        source: Option<io::Error>,
+    },
+    /// Another device of its group is in the hands of another program, or of another [`Vfio`](super::Vfio),
+    /// by an iommufd that is not this one.
+    #[error(
+        "cannot open {device}: its group {group} has one owner at a time, and {holders}; close it there, or \
+         open all devices of the group through one `Vfio`"
+    )]
+    OtherOwner {
+        /// The device's name.
+        device: String,
+        /// Its group.
+        group: u32,
+        /// Who has devices of the group open.
+        holders: Holders,
+        /// What the kernel said.
+        source: io::Error,
     },
     /// The group is open in this process with another container.
     #[error(

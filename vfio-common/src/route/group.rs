@@ -73,7 +73,7 @@ impl Group {
             let step = OpenStep::AskGroup { group: number };
             if !fd.is_viable().map_err(|source| OpenError::Step { step, source })? {
                 let members = Member::of_group(host, number).unwrap_or_default();
-                return Err(OpenError::NotViable { group: number, members });
+                return Err(OpenError::NotViable { group: number, members, source: None });
             }
             let container = container()?;
             container.attach(&fd, number)?;

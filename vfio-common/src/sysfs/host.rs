@@ -38,8 +38,8 @@ impl Host {
         Self { sysfs: sysfs.into(), dev: dev.into(), proc: "/proc".into() }
     }
 
-    /// The same machine with its processes at `proc`. Only [`diagnosis`](crate::diagnosis) and the
-    /// messages of errors look there.
+    /// The same machine with its processes at `proc`. Only [`diagnosis`](crate::diagnosis), the messages of
+    /// errors, and `binding`, which wants to know what is in use, look there.
     #[must_use]
     pub fn with_proc(self, proc: impl Into<PathBuf>) -> Self {
         Self { proc: proc.into(), ..self }

@@ -98,9 +98,29 @@ impl OpenError {
                 return Self::Busy { node, holders, source };
             }
         }
+        if errno == Some(Errno::PERM)
+            && let Ok(group) = target.iommu_group(host)
+        {
+            return Self::owned(host, target, group, source);
+        }
         Self::refused(host, target, with, source, || OpenStep::BindIommufd {
             device: target.name.clone(),
         })
+    }
+
+    /// A device whose group has another owner, or that is let in only with interrupt remapping: the kernel
+    /// says the same to both (`iommufd_device_bind`).
+    fn owned(host: &Host, target: &Target, group: u32, source: io::Error) -> Self {
+        let device = target.name.clone();
+        let members = Member::of_group(host, group).unwrap_or_default();
+        if members.iter().any(Member::is_in_the_way) {
+            return Self::NotViable { group, members, source: Some(source) };
+        }
+        let holders = OpenFiles::read(host).holders_of_group(host, group);
+        if holders.certain.is_empty() {
+            return Self::Step { step: OpenStep::BindIommufd { device }, source };
+        }
+        Self::OtherOwner { device, group, holders, source }
     }
 
     /// A group that did not give out a device.

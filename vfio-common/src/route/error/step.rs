@@ -94,7 +94,9 @@ impl OpenStep {
                 ": the node is not one of VFIO"
             }
             (Self::SetContainer { .. }, Some(Errno::INVAL)) => {
-                ": firmware may demand a fixed IOMMU mapping for it, see the kernel log (dmesg)"
+                ": memory may be mapped at addresses that its devices do not reach, such as those of \
+                 interrupts, so unmap it or open them first; or firmware may demand a fixed IOMMU mapping \
+                 for it, see the kernel log (dmesg)"
             }
             (Self::SetContainer { .. }, Some(Errno::PERM)) => {
                 ": another member of the group was bound to a driver of the host meanwhile, or the \
@@ -129,6 +131,10 @@ impl OpenStep {
                 ": its kernel driver failed, see the kernel log (dmesg)"
             }
             (Self::AttachIoas { .. }, Some(Errno::BUSY)) => ": it is being reset, try again",
+            (Self::AttachIoas { .. }, Some(Errno::ADDRINUSE)) => {
+                ": memory is mapped at addresses that it does not reach, such as those of interrupts: \
+                 unmap it, or open the device first"
+            }
             (Self::GetDevice { .. }, Some(Errno::IO)) => {
                 ": its kernel driver failed, see the kernel log (dmesg)"
             }

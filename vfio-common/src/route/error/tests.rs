@@ -40,6 +40,7 @@ fn a_step_that_fails_says_the_way_out() {
     let set = || OpenStep::SetIommu { group: 3 };
     for (step, errno, part) in [
         (OpenStep::SetContainer { group: 3 }, Errno::INVAL, "dmesg"),
+        (OpenStep::SetContainer { group: 3 }, Errno::INVAL, "unmap it or open them first"),
         (OpenStep::SetContainer { group: 3 }, Errno::PERM, "another member"),
         (OpenStep::SetContainer { group: 3 }, Errno::PERM, "with and without an IOMMU"),
         (OpenStep::SetContainer { group: 3 }, Errno::BADFD, "defect of this program"),
@@ -50,6 +51,7 @@ fn a_step_that_fails_says_the_way_out() {
         (bind(), Errno::IO, "dmesg"),
         (bind(), Errno::NODEV, "it went away"),
         (OpenStep::AttachIoas { device: "0000:01:00.0".into() }, Errno::BUSY, "try again"),
+        (OpenStep::AttachIoas { device: "0000:01:00.0".into() }, Errno::ADDRINUSE, "unmap it, or"),
         (OpenStep::AttachNoIommu { group: 3 }, Errno::PERM, "CAP_SYS_RAWIO"),
         (OpenStep::CreateVm, Errno::BUSY, "another hypervisor"),
         (OpenStep::CreateKvmDevice, Errno::BUSY, "of_vfio_device"),

@@ -101,3 +101,45 @@ fn a_driver_that_wants_a_virtual_machine_is_named() {
         }
     }
 }
+
+#[test]
+fn a_group_that_an_iommufd_cannot_own_is_told_from_one_whose_interrupts_are_not_remapped() {
+    let tree = Tree::new().unwrap();
+    let processes = tempfile::tempdir().unwrap();
+    let host = host_of(&tree).with_proc(processes.path());
+    let name = "0000:01:00.0".to_owned();
+    let target = Target { sysfs: format!("bus/pci/devices/{name}").into(), name };
+    let (members, sibling) = ("kernel/iommu_groups/7/devices", "0000:01:00.1");
+    tree.mkdir(format!("{members}/{sibling}/vfio-dev/vfio3")).unwrap();
+    tree.mkdir(&target.sysfs).unwrap();
+    tree.link(target.sysfs.join("iommu_group"), "kernel/iommu_groups/7").unwrap();
+    let refused = || {
+        let node = "/dev/vfio/devices/vfio2".into();
+        OpenError::bind(&host, &target, &OpenWith::new(), node, os(Errno::PERM))
+    };
+    let text = refused().to_string();
+    assert!(text.contains("iommufd.allow_unsafe_interrupts"), "{text}");
+
+    // Somebody has the sibling.
+    let node = host.device_node("vfio/devices/vfio3");
+    std::fs::create_dir_all(node.parent().unwrap()).unwrap();
+    std::fs::write(&node, "").unwrap();
+    let process = processes.path().join("4711");
+    std::fs::create_dir_all(process.join("fd")).unwrap();
+    std::fs::write(process.join("comm"), "qemu\n").unwrap();
+    std::os::unix::fs::symlink(&node, process.join("fd/3")).unwrap();
+    let error = refused();
+    assert!(matches!(error, OpenError::OtherOwner { .. }), "{error:?}");
+    let text = error.to_string();
+    let parts = ["cannot open 0000:01:00.0: its group 7", "process 4711 (qemu) has it open"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+
+    // The host uses the sibling, whoever has devices of the group besides.
+    tree.mkdir("bus/pci/drivers/e1000e").unwrap();
+    tree.remove(format!("{members}/{sibling}/vfio-dev")).unwrap();
+    tree.link(format!("{members}/{sibling}/driver"), "bus/pci/drivers/e1000e").unwrap();
+    let error = refused();
+    assert!(std::error::Error::source(&error).is_some(), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("group 7 is not viable: 0000:01:00.1 is bound to e1000e"), "{text}");
+}
