@@ -45,6 +45,31 @@ fn what_somebody_else_changed_since_is_left() {
     assert_eq!(machine.records(), Vec::<String>::new());
 }
 
+/// Where it came from is then what somebody else wanted.
+#[test]
+fn what_somebody_else_changed_since_is_restored_after_the_next_change() {
+    for unbound in [false, true] {
+        let machine = Machine::new();
+        machine.add_driver("mlx5_vfio_pci", "");
+        let binder = machine.binder();
+        binder.bind(at(CARD), "vfio-pci", Force::No).unwrap();
+        for (path, text) in [
+            (format!("bus/pci/devices/{CARD}/driver_override"), "mlx5_vfio_pci"),
+            ("bus/pci/drivers/vfio-pci/unbind".to_owned(), CARD),
+            ("bus/pci/drivers/mlx5_vfio_pci/bind".to_owned(), CARD),
+        ] {
+            machine.kernel.write(path.as_ref(), text).unwrap();
+        }
+        let before = machine.snapshot();
+        match unbound {
+            true => binder.unbind(at(CARD), Force::No).unwrap(),
+            false => binder.bind(at(CARD), "vfio-pci", Force::No).unwrap(),
+        };
+        binder.restore(at(CARD), Force::No).unwrap();
+        assert_eq!((machine.snapshot(), machine.records()), (before, vec![]), "{unbound}");
+    }
+}
+
 #[test]
 fn what_somebody_else_restored_is_as_it_was() {
     let machine = Machine::new();

@@ -62,8 +62,9 @@ impl<B: DriverBus> Binder<B> {
     }
 
     /// Binds a device to `driver`: `vfio-pci`, or a driver of VFIO for this kind of device
-    /// (`mlx5_vfio_pci`). Where it came from is recorded, if it is not recorded already. A device that
-    /// has the driver already is left as it is, and is not recorded.
+    /// (`mlx5_vfio_pci`). Where it came from is recorded, if it is not recorded already, or has been given
+    /// another driver by somebody else since. A device that has the driver already is left as it is, and is
+    /// not recorded.
     ///
     /// When a step fails, those before it are undone.
     ///
@@ -98,6 +99,7 @@ impl<B: DriverBus> Binder<B> {
         undo.give(driver);
         let found = journal.find(address)?.filter(|record| record.is_same_device(&undo));
         let mut record = found.clone().unwrap_or_else(|| undo.clone());
+        record.accept(&before);
         record.give(driver);
         journal.write(address, &record)?;
 
@@ -138,8 +140,10 @@ impl<B: DriverBus> Binder<B> {
             return Err(BindingError::NotOfVfio { address: address.clone(), driver });
         }
         let holders = self.check(&device, &before, self.shared(&device), force)?;
-        if found.is_none() {
-            journal.write(address, &fresh)?;
+        let mut record = found.clone().unwrap_or(fresh);
+        record.accept(&before);
+        if found.as_ref() != Some(&record) {
+            journal.write(address, &record)?;
         }
         let goal = State { driver: None, ..before.clone() };
         if let Err(error) = settle(&self.kernel, &device, &goal, holders.as_ref()) {

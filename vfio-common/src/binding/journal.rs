@@ -146,6 +146,11 @@ impl Record {
         State { driver: driver.clone(), driver_override: name.clone() }
     }
 
+    /// The device is about to be changed: what somebody else has changed since is where it comes from now.
+    pub(super) fn accept(&mut self, now: &State) {
+        self.origin = self.goal(now);
+    }
+
     /// Names from a file become paths and are written by root.
     fn fault(&self, address: &str) -> Option<String> {
         if self.address != address {
