@@ -79,6 +79,11 @@ fn every_call_may_fail_and_nothing_stays_behind() {
             assert_eq!((n, done), (3, 2), "it takes two calls");
             return;
         }
+        let error = tried.unwrap_err();
+        match n {
+            1 => assert!(matches!(error, DmaError::Properties { .. }), "{error:?}"),
+            _ => assert!(matches!(error, DmaError::Map { .. }), "{error:?}"),
+        }
         assert_eq!(space.mappings(), []);
         faults.fail_call(0, 0);
         let again = DmaBuffer::new(&space, 4096, ACCESS).unwrap();

@@ -1,7 +1,7 @@
 //! What the kernel refuses becomes one sentence that says what to do.
 
 use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 
 use crate::machine::{self, Created, complaint, device_node, group_node, mdevbus, nodes, ran};
@@ -15,7 +15,13 @@ fn an_ordinary_user_is_told_whose_the_node_is() {
     let output = ran(mdevbus().args(["show", &device.uuid]).uid(1000).gid(1000).output().unwrap());
     chown(&shared, Some(0), Some(0)).unwrap();
     assert_eq!(output.status, 1);
-    for part in [own.to_str().unwrap(), "owner 0:0, mode 0600", "udev rule", "Permission denied"] {
+    // What udev matches by is the class that sysfs has the node in.
+    let number = fs::metadata(&own).unwrap().rdev();
+    let number = format!("{}:{}", rustix::fs::major(number), rustix::fs::minor(number));
+    let class = machine::link_name(format!("/sys/dev/char/{number}/subsystem"));
+    let rule = format!("SUBSYSTEM==\"{class}\", GROUP=");
+    let own = own.to_str().unwrap();
+    for part in [own, "owner 0:0, mode 0600", "udev rule", &rule, "Permission denied"] {
         assert!(output.stderr.contains(part), "{part}: {}", output.stderr);
     }
     // Listing needs no permission.

@@ -12,20 +12,13 @@ use rustix::process::{getegid, geteuid, getgroups};
 use super::{Examination, Finding};
 use crate::route::DeviceNumber;
 
-/// What a udev rule for the nodes of VFIO looks like.
-const UDEV_RULE: &str = "run as root, or give the node to your group with a udev rule: \
-                         SUBSYSTEM==\"vfio\", GROUP=\"...\", MODE=\"0660\"";
-
 impl Examination {
     /// `/dev/iommu`.
     pub(super) fn iommufd_node(&self) -> Option<Finding> {
         let missing =
             "modprobe iommufd, or pass the node into this container (--device /dev/iommu)";
         self.shared_node("iommu", missing, |node, problem| {
-            Finding::error(node.display(), problem).remedy(
-                "run as root, or give the node to your group with a udev rule: KERNEL==\"iommu\", \
-                 GROUP=\"...\", MODE=\"0660\"",
-            )
+            Finding::error(node.display(), problem).remedy(udev_rule("KERNEL==\"iommu\""))
         })
     }
 
@@ -74,9 +67,19 @@ impl Examination {
             let remedy = "let udev make it again (udevadm trigger), or start the container anew";
             return vec![Finding::error(subject, problem).remedy(remedy)];
         }
-        let no_access = |problem| Finding::error(subject, problem).remedy(UDEV_RULE);
+        // The classes of groups and of devices (`group.c` and `vfio_main.c` in `drivers/vfio`).
+        let is_of_device = node.parent().is_some_and(|parent| parent.ends_with("vfio/devices"));
+        let class = if is_of_device { "SUBSYSTEM==\"vfio-dev\"" } else { "SUBSYSTEM==\"vfio\"" };
+        let no_access = |problem| Finding::error(subject, problem).remedy(udev_rule(class));
         refused(node, &found, no_access).into_iter().collect()
     }
+}
+
+/// How a node that `key` tells from others is given to ordinary users.
+fn udev_rule(key: &str) -> String {
+    format!(
+        "run as root, or give the node to your group with a udev rule: {key}, GROUP=\"...\", MODE=\"0660\""
+    )
 }
 
 fn not_seen(error: &io::Error) -> String {

@@ -21,7 +21,7 @@ use crate::region::Register;
 /// and device see the same pages, and a child that drops it unmaps nothing of its parent's.
 ///
 /// Its address space stays open as long as the buffer is there. See [`AddressSpace`] for when a buffer
-/// outlives the devices of a container.
+/// outlives the devices.
 ///
 /// ```
 /// use vfio_common::iommu::{DeviceAccess, DmaBuffer, Pages};
@@ -178,7 +178,7 @@ impl DmaBuffer {
     }
 
     /// Whether devices still reach it. It ends when its addresses are unmapped by
-    /// [`AddressSpace::unmap`], and in a container when the last device is closed.
+    /// [`AddressSpace::unmap`], and when the last device of its address space is closed.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         self.lent.is_mapped()

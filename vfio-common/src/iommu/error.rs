@@ -12,7 +12,7 @@ use super::{DeviceAccess, DmaMapping, IovaRange};
 #[non_exhaustive]
 pub enum DmaError {
     /// No device of the address space is open. The kernel's container takes mappings only once a group
-    /// is attached, and drops them when the last one leaves.
+    /// is attached, and drops them when the last one leaves; an IOAS that devices come to is treated alike.
     #[error(
         "no device is open in this address space, so there is no IOMMU to map memory with: open a \
          device first, and keep it open"

@@ -18,12 +18,13 @@ use crate::uapi::IommuFd;
 /// An address space that devices reach memory through, behind an IOMMU. Clones are handles to the same
 /// one, which many devices can share; all methods may be called from several threads.
 ///
-/// The same calls have the same results on a type 1 container and on an IOAS of an iommufd, with one
-/// difference, which is the kernel's: **the mappings of a container live as long as a device in it is
-/// open**. Before the first is opened, mapping is the error [`DmaError::NoDevice`]. When the last is
-/// closed, everything is unmapped and the ledger is empty; a [`DmaBuffer`](super::DmaBuffer) that is
-/// still there keeps its memory and says that it is not mapped any more. A device that is opened later
-/// finds an empty address space. An IOAS keeps its mappings without devices.
+/// The same calls have the same results on a type 1 container and on an IOAS of an iommufd. **Mappings live
+/// as long as a device of the address space is open**, which the kernel wants of containers alone. Before
+/// the first is opened, mapping is the error [`DmaError::NoDevice`]. When the last is closed, everything is
+/// unmapped and the ledger is empty; a [`DmaBuffer`](super::DmaBuffer) that is still there keeps its memory
+/// and says that it is not mapped any more. A device that is opened later finds an empty address space.
+/// Those that no device comes to ([`AddressSpace::new`], [`AddressSpace::new_ioas`]) keep their mappings
+/// until they are unmapped, or the last handle is dropped.
 ///
 /// If no device in it has an IOMMU of its own, because kernel drivers make them up, the kernel notes
 /// mappings without looking at the memory: pages are locked when such a driver asks for them. Memory that

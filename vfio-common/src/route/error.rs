@@ -282,6 +282,7 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
     }
     let is_container = node.ends_with("vfio/vfio");
     let is_iommufd = node.ends_with("iommu");
+    let is_of_device = node.parent().is_some_and(|parent| parent.ends_with("vfio/devices"));
     let name = node.file_name().unwrap_or_default().to_string_lossy();
     match errno(source) {
         Some(Errno::ACCESS) if is_container => format!(
@@ -292,7 +293,12 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
             "{}; run as root, or let a udev rule give it to your group ({}, GROUP=\"...\", \
              MODE=\"0660\")",
             ownership(node),
-            if is_iommufd { "KERNEL==\"iommu\"" } else { "SUBSYSTEM==\"vfio\"" }
+            match (is_iommufd, is_of_device) {
+                (true, _) => "KERNEL==\"iommu\"",
+                // The classes of `drivers/vfio/vfio_main.c` and `group.c` there.
+                (_, true) => "SUBSYSTEM==\"vfio-dev\"",
+                _ => "SUBSYSTEM==\"vfio\"",
+            }
         ),
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_container => {
             ": modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)".into()
@@ -301,15 +307,11 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
             ": modprobe iommufd, or pass the node into this container (--device /dev/iommu)".into()
         }
         // A device's own node is looked for only where sysfs has it.
-        Some(Errno::NOENT)
-            if node.parent().is_some_and(|parent| parent.ends_with("vfio/devices")) =>
-        {
-            format!(
-                ": it is not there, though sysfs has it; pass --device {} to the container, or let udev \
-                 make it (udevadm trigger)",
-                node.display()
-            )
-        }
+        Some(Errno::NOENT) if is_of_device => format!(
+            ": it is not there, though sysfs has it; pass --device {} to the container, or let udev \
+             make it (udevadm trigger)",
+            node.display()
+        ),
         Some(Errno::NOENT) => {
             ": no kernel driver offers it yet, udev has not made the node, or this is a container \
              without it (--device /dev/vfio/...)"

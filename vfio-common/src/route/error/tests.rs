@@ -8,7 +8,9 @@ fn os(errno: Errno) -> io::Error {
 #[test]
 fn a_node_that_does_not_open_says_why_by_its_name_and_the_error() {
     for (node, errno, part) in [
-        ("/dev/vfio/7", Errno::ACCESS, "SUBSYSTEM==\"vfio\""),
+        ("/dev/vfio/7", Errno::ACCESS, "SUBSYSTEM==\"vfio\","),
+        ("/dev/vfio/devices/vfio7", Errno::ACCESS, "SUBSYSTEM==\"vfio-dev\","),
+        ("/dev/iommu", Errno::ACCESS, "KERNEL==\"iommu\","),
         ("/dev/vfio/7", Errno::NOENT, "--device"),
         (
             "/dev/vfio/devices/vfio7",
