@@ -112,6 +112,10 @@ fn lspci() -> BTreeMap<Address, BTreeMap<String, String>> {
         let lines = function.lines().map(|line| line.split_once(":\t").unwrap());
         let mut said: BTreeMap<_, _> =
             lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // Which of these it leaves out when they are 0 depends on its version.
+        for name in ["Rev", "ProgIf"] {
+            said.entry(name.to_owned()).or_insert_with(|| "00".to_owned());
+        }
         (said.remove("Slot").unwrap().parse().unwrap(), said)
     });
     functions.collect()
@@ -129,16 +133,12 @@ fn a_scan_agrees_with_lspci() {
             ("Class", format!("{base:04x}")),
             ("Vendor", format!("{:04x}", ids.vendor)),
             ("Device", format!("{:04x}", ids.device)),
+            ("Rev", format!("{:02x}", ids.revision)),
+            ("ProgIf", format!("{interface:02x}")),
         ]);
-        // What is 0 it leaves out, and the subsystem as a pair.
         if (ids.subsystem_vendor, ids.subsystem_device) != (0, 0) {
             said.insert("SVendor", format!("{:04x}", ids.subsystem_vendor));
             said.insert("SDevice", format!("{:04x}", ids.subsystem_device));
-        }
-        for (name, value) in [("Rev", u32::from(ids.revision)), ("ProgIf", interface)] {
-            if value != 0 {
-                said.insert(name, format!("{value:02x}"));
-            }
         }
         let numbers = [("NUMANode", info.numa_node), ("IOMMUGroup", info.iommu_group)];
         said.extend(
