@@ -39,5 +39,6 @@ mod vf_token;
 
 // On a machine that names them in `tests/kernel/lib/machines.sh`.
 mod iommu_off;
+mod network_card;
 mod no_mdev;
 mod no_remapping;

@@ -21,7 +21,7 @@ use crate::machine::{self, Ran, attribute, complaint, link_name, run};
 
 const EDU: &str = "0000:00:04.0";
 const NVME: &str = "0000:00:06.0";
-const BRIDGES: [&str; 2] = ["0000:00:07.0", "0000:00:08.0"];
+const BRIDGES: [&str; 3] = ["0000:00:07.0", "0000:00:08.0", "0000:00:0a.0"];
 const CARD: &str = "0000:01:02.0";
 /// It can make virtual functions.
 const PARENT: &str = "0000:02:00.0";

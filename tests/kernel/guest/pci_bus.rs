@@ -1,7 +1,9 @@
 //! The PCI bus agrees with sysfs, for every function of the guest, virtual ones too.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -99,6 +101,54 @@ fn a_scan_finds_every_function_as_sysfs_shows_it() {
     drop(split);
     assert_eq!(bus.scan().unwrap().removed.len(), 2);
     bus.devices().iter().for_each(|info| agrees_with_sysfs(info));
+}
+
+/// What `lspci` says of a function, by its names.
+fn lspci() -> BTreeMap<Address, BTreeMap<String, String>> {
+    let output = Command::new("lspci").args(["-D", "-n", "-k", "-vmm"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let functions = text.trim().split("\n\n").map(|function| {
+        let lines = function.lines().map(|line| line.split_once(":\t").unwrap());
+        let mut said: BTreeMap<_, _> =
+            lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        // Which of these it leaves out when they are 0 depends on its version.
+        for name in ["Rev", "ProgIf"] {
+            said.entry(name.to_owned()).or_insert_with(|| "00".to_owned());
+        }
+        (said.remove("Slot").unwrap().parse().unwrap(), said)
+    });
+    functions.collect()
+}
+
+#[test]
+fn a_scan_agrees_with_lspci() {
+    let _split = Split::new();
+    let bus = Bus::builder().build().unwrap();
+    bus.scan().unwrap();
+    let ours = bus.devices().into_iter().map(|info| {
+        let ids = info.ids().unwrap();
+        let (base, interface) = (ids.class >> 8, ids.class & 0xff);
+        let mut said = BTreeMap::from([
+            ("Class", format!("{base:04x}")),
+            ("Vendor", format!("{:04x}", ids.vendor)),
+            ("Device", format!("{:04x}", ids.device)),
+            ("Rev", format!("{:02x}", ids.revision)),
+            ("ProgIf", format!("{interface:02x}")),
+        ]);
+        if (ids.subsystem_vendor, ids.subsystem_device) != (0, 0) {
+            said.insert("SVendor", format!("{:04x}", ids.subsystem_vendor));
+            said.insert("SDevice", format!("{:04x}", ids.subsystem_device));
+        }
+        let numbers = [("NUMANode", info.numa_node), ("IOMMUGroup", info.iommu_group)];
+        said.extend(
+            numbers.into_iter().filter_map(|(name, value)| Some((name, value?.to_string()))),
+        );
+        said.extend(info.kernel_driver.iter().map(|driver| ("Driver", driver.clone())));
+        let said = said.into_iter().map(|(name, value)| (name.to_owned(), value));
+        (info.address, said.collect())
+    });
+    assert_eq!(ours.collect::<BTreeMap<_, BTreeMap<_, _>>>(), lspci());
 }
 
 #[test]

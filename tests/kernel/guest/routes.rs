@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -13,10 +14,10 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use vfio_common::iommu::{DeviceAccess, DmaBuffer};
-use vfio_common::route::{Nodes, OpenError, Opener as _, Route, Vfio, adopt};
+use vfio_common::route::{Nodes, OpenError, Opener as _, Route, Target, Vfio, adopt};
 use vfio_common::sysfs::Host;
 
-use crate::machine::{Created, route, target};
+use crate::machine::{self, Created, route, target};
 use crate::pci_function::EDU;
 use crate::vfio_pci::Bound;
 
@@ -151,16 +152,31 @@ fn a_broker_opens_the_nodes_and_passes_them_over_a_socket() {
     assert_eq!(device.region(0).unwrap().read32(0).unwrap(), 0x7370_6172);
 }
 
+/// In a process of its own: opens a device, and sends it to who has the other end of standard input.
+fn open_and_send(uuid: &str) {
+    let sysfs = Path::new("bus/mdev/devices").join(uuid);
+    let device = vfio(the_route()).open(&Target { name: uuid.to_owned(), sysfs }).unwrap();
+    device.region(1).unwrap().write32(0, 77).unwrap();
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().unwrap());
+    send(&socket, &device.descriptor().unwrap().try_clone_to_owned().unwrap());
+}
+
 #[test]
 fn a_device_that_another_process_opened_is_adopted() {
+    const NAME: &str = "routes::a_device_that_another_process_opened_is_adopted";
+    /// Set for the process that opens: which device.
+    const SENT: &str = "MDEVBUS_TEST_SENT";
+    if let Ok(uuid) = std::env::var(SENT) {
+        return open_and_send(&uuid);
+    }
     let created = Created::new("mdevtest", "mdevtest-sparse");
-    let opener = vfio(the_route());
-    let device = opener.open(&target(&created)).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    send(&theirs, &device.descriptor().unwrap().try_clone_to_owned().unwrap());
+    let mut opener = Command::new(std::env::current_exe().unwrap());
+    opener.args(["--exact", NAME, "--nocapture"]).env(SENT, &created.uuid);
+    let ran = machine::ran(opener.stdin(OwnedFd::from(theirs)).output().unwrap());
+    assert!(ran.status == 0 && ran.stdout.contains("1 passed"), "{}{}", ran.stdout, ran.stderr);
+
     let adopted = adopt(&created.uuid, receive(&ours).unwrap()).unwrap();
-    device.region(1).unwrap().write32(0, 77).unwrap();
-    drop((device, opener));
     let region = adopted.region(1).unwrap();
     assert_eq!(region.read32(0).unwrap(), 77);
     assert_eq!(region.mapped().len(), 1);

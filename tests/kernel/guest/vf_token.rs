@@ -5,11 +5,11 @@ use std::fs;
 
 use vfio_common::device::{Device, FeatureError, VfToken};
 use vfio_common::pci_config::REGION_INDEX;
-use vfio_common::route::{OpenError, OpenWith, Opener as _, Route, Target, Vfio};
+use vfio_common::route::{OpenError, OpenWith, Opener as _, Route, Vfio};
 use vfio_common::sysfs::Host;
 
 use crate::machine::{self, attribute, descriptors, link_name, route, vfio};
-use crate::vfio_pci::Bound;
+use crate::vfio_pci::{Bound, target};
 
 const PHYSICAL: &str = "0000:02:00.0";
 const VIRTUAL: &str = "0000:02:00.1";
@@ -48,10 +48,6 @@ fn token(number: u128) -> VfToken {
 
 fn with(number: u128) -> OpenWith {
     OpenWith::new().vf_token(token(number))
-}
-
-fn target(name: &str) -> Target {
-    Target { name: name.to_owned(), sysfs: format!("bus/pci/devices/{name}").into() }
 }
 
 fn by_group() -> Vfio {

@@ -8,6 +8,17 @@ use vfio_common::route::{Opener as _, Target};
 
 use crate::machine;
 
+/// The folder of a PCI device in sysfs.
+pub(crate) fn directory(address: &str) -> PathBuf {
+    PathBuf::from("/sys/bus/pci/devices").join(address)
+}
+
+/// What an opener wants to know of a PCI device.
+pub(crate) fn target(address: &str) -> Target {
+    let sysfs = format!("bus/pci/devices/{address}").into();
+    Target { name: address.to_owned(), sysfs }
+}
+
 /// A PCI device bound to vfio-pci until it is dropped.
 pub(crate) struct Bound(&'static str);
 
@@ -24,7 +35,7 @@ impl Bound {
 
     /// A file of its folder in sysfs.
     pub(crate) fn path(&self, attribute: &str) -> PathBuf {
-        PathBuf::from("/sys/bus/pci/devices").join(self.0).join(attribute)
+        directory(self.0).join(attribute)
     }
 
     /// Opens it by the route of this run, in an address space of its own.
@@ -34,8 +45,7 @@ impl Bound {
 
     /// What an opener wants to know of it.
     pub(crate) fn target(&self) -> Target {
-        let sysfs = format!("bus/pci/devices/{}", self.0).into();
-        Target { name: self.0.to_owned(), sysfs }
+        target(self.0)
     }
 }
 

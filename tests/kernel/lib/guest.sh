@@ -59,10 +59,19 @@ install_stripped() {
     chmod 755 "$2"
 }
 
+# A program of the host, with the shared libraries that it wants, each at its place.
+install_with_libraries() {
+    local file
+    for file in $(command -v "$1") $(ldd "$(command -v "$1")" | grep -o '/[^ ]*'); do
+        install -D -m 755 "$file" "$work/root$file"
+    done
+}
+
 build_initramfs() {
     local root=$work/root
     mkdir -p "$root"/{bin,dev,etc,modules,proc,root,sys,tmp}
     cp /bin/busybox "$root/bin/"
+    install_with_libraries lspci
     cp "$kernel_dir"/modules/*.ko "$work/module/mdevtest.ko" "$root/modules/"
     cp "$here/init" "$root/init"
     chmod 755 "$root/init"

@@ -40,6 +40,9 @@ define_machine() {
             -device pcie-root-port,id=rootport,chassis=1,slot=1,addr=8,x-speed=5
             -device nvme-subsys,id=subsystem
             -device nvme,serial=functions,subsys=subsystem,bus=rootport,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2
+            -device pcie-root-port,id=netport,chassis=2,slot=2,addr=a
+            -netdev user,id=nowhere_either,restrict=on
+            -device igb,bus=netport,netdev=nowhere_either,romfile=
             -device "pci-testdev,addr=9,romfile=$work/rom"
         )
         ;;
