@@ -76,7 +76,7 @@ impl Drop for Enabled {
 
 #[cfg(test)]
 mod tests {
-    use vfio_common::route::{Opener as _, Target};
+    use vfio_common::route::Target;
 
     use super::*;
 
