@@ -3,6 +3,7 @@
 
 use std::error::Error as _;
 use std::fs;
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -140,12 +141,12 @@ fn dma_memory_over_the_limit_is_refused_with_the_limit_and_the_need() {
         }
         _ => vec![format!("/dev/vfio/{}", link_name(sysfs().join("iommu_group")))],
     };
-    for node in nodes {
-        std::os::unix::fs::chown(node, Some(1000), Some(1000)).unwrap();
-    }
+    let give = |id| nodes.iter().try_for_each(|node| chown(node, Some(id), Some(id)));
+    give(1000).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", NAME, "--nocapture"]).env(ORDINARY, "1").uid(1000).gid(1000);
     let ran = ran(child.output().unwrap());
+    give(0).unwrap();
     assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
     assert!(ran.stdout.contains("1 passed"), "{}", ran.stdout);
 }
