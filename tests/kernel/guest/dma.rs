@@ -15,6 +15,7 @@ use vfio_common::pci_config::Command as PciCommand;
 use vfio_common::route::{Opener as _, Target, Vfio};
 
 use crate::machine::{self, link_name, ran};
+use crate::vfio_pci::switch_on;
 
 const EDU: &str = "0000:00:04.0";
 /// Where the device has its own buffer, of one page.
@@ -43,9 +44,7 @@ fn open(vfio: &Vfio) -> Device {
 fn on_the_device(test: impl FnOnce(&Device, &AddressSpace)) {
     let vfio = machine::vfio();
     let device = open(&vfio);
-    let config = device.pci_config().unwrap().unwrap();
-    let command = config.command().unwrap() | PciCommand::BUS_MASTER | PciCommand::MEMORY;
-    config.set_command(command).unwrap();
+    switch_on(&device, PciCommand::BUS_MASTER | PciCommand::MEMORY);
     test(&device, &vfio.address_space().unwrap());
 }
 

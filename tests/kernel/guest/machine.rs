@@ -125,6 +125,13 @@ pub(crate) fn ran(output: Output) -> Ran {
     Ran { status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
+/// Runs a program of the guest; it must succeed.
+pub(crate) fn tool(arguments: &[&str]) {
+    let (name, rest) = arguments.split_first().unwrap();
+    let output = Command::new(name).args(rest).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The program's JSON; it must have succeeded.
 pub(crate) fn json(arguments: &[&str]) -> Value {
     let ran = run(&[&["--json"], arguments].concat());

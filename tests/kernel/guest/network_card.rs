@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use pci_bus::binding::{Binder, Force};
 use pci_bus::{Address, Bus, Sriov};
-use vfio_common::device::{Device, VfToken};
+use vfio_common::device::VfToken;
 use vfio_common::irq::pci;
 use vfio_common::pci_config::Command;
 use vfio_common::route::{OpenWith, Opener as _, Route, Vfio};
 use vfio_common::sysfs::Host;
 
 use crate::machine::{self, link_name, route, vfio};
-use crate::vfio_pci::{Bound, directory, target};
+use crate::vfio_pci::{Bound, Split, directory, switch_on, target};
 
 const CARD: &str = "0000:03:00.0";
 /// Its virtual functions have every second address from here.
@@ -27,22 +27,6 @@ const VTEIMS: u64 = 0x1524;
 const VTEICS: u64 = 0x1520;
 /// Two ports: the place of a register, and what it holds.
 const PORTS: u32 = 2;
-
-/// The card has virtual functions, until this is dropped.
-struct Split;
-
-impl Split {
-    fn new() -> Self {
-        fs::write(directory(CARD).join("sriov_numvfs"), "2").unwrap();
-        Self
-    }
-}
-
-impl Drop for Split {
-    fn drop(&mut self) {
-        let _ = fs::write(directory(CARD).join("sriov_numvfs"), "0");
-    }
-}
 
 fn driver(address: &str) -> String {
     link_name(directory(address).join("driver"))
@@ -64,22 +48,12 @@ fn interface() -> String {
     names.next().unwrap().unwrap().file_name().into_string().unwrap()
 }
 
-fn set_interface(name: &str, state: &str) {
-    let set = std::process::Command::new("ip").args(["link", "set", name, state]).status();
-    assert!(set.unwrap().success());
-}
-
-fn power_up(device: &Device, command: Command) {
-    let config = device.pci_config().unwrap().unwrap();
-    config.set_command(config.command().unwrap() | command).unwrap();
-}
-
 #[test]
 fn the_host_keeps_its_card_and_gives_a_virtual_function_away() {
     let interface = interface();
     // The host's driver has the card send messages once it is up.
-    set_interface(&interface, "up");
-    let split = Split::new();
+    machine::tool(&["ip", "link", "set", &interface, "up"]);
+    let split = Split::of(CARD);
     let bus = Bus::builder().build().unwrap();
     bus.scan().unwrap();
     let parts = bus
@@ -96,7 +70,7 @@ fn the_host_keeps_its_card_and_gives_a_virtual_function_away() {
     assert_eq!([driver(CARD), driver(other)], ["igb", "igbvf"]);
     // No token: the card is not under VFIO.
     let device = vfio().open(&target(part)).unwrap();
-    power_up(&device, Command::MEMORY | Command::BUS_MASTER);
+    switch_on(&device, Command::MEMORY | Command::BUS_MASTER);
     let registers = device.region(0).unwrap();
     let irqs = device.enable_irq(pci::MSIX, ..).unwrap();
     assert_eq!(irqs.len(), 3);
@@ -113,7 +87,7 @@ fn the_host_keeps_its_card_and_gives_a_virtual_function_away() {
     drop((irqs, registers, device));
     assert_eq!(change("restore", part), format!("{part}: vfio-pci -> igbvf"));
     drop(split);
-    set_interface(&interface, "down");
+    machine::tool(&["ip", "link", "set", &interface, "down"]);
 }
 
 #[test]
@@ -121,7 +95,7 @@ fn a_card_that_is_given_away_lets_in_who_has_its_token() {
     let card = Bound::new(CARD);
     let token = VfToken::from(uuid::Uuid::from_u128(7));
     let _physical = vfio().open_with(&card.target(), &OpenWith::new().vf_token(token)).unwrap();
-    let _split = Split::new();
+    let _split = Split::of(CARD);
     let [part, other] = PARTS;
     assert_eq!([driver(part), driver(other)], ["vfio-pci", "vfio-pci"]);
     let by_group = Vfio::new(Host::system()).route(Route::Group);
@@ -131,7 +105,7 @@ fn a_card_that_is_given_away_lets_in_who_has_its_token() {
     for address in PARTS {
         let with = OpenWith::new().vf_token(token);
         let device = vfio().open_with(&target(address), &with).unwrap();
-        power_up(&device, Command::MEMORY);
+        switch_on(&device, Command::MEMORY);
         assert_ne!(device.region(0).unwrap().read32(STATUS).unwrap(), u32::MAX);
     }
     if route() == "cdev" {
@@ -144,7 +118,7 @@ fn a_card_that_is_given_away_lets_in_who_has_its_token() {
 fn a_register_reads_the_same_through_ports_and_in_memory() {
     let bound = Bound::new(CARD);
     let device = bound.open();
-    power_up(&device, Command::MEMORY | Command::IO);
+    switch_on(&device, Command::MEMORY | Command::IO);
     let (memory, ports) = (device.region(0).unwrap(), device.region(PORTS).unwrap());
     assert_eq!(ports.mapped().len(), 0);
     let status = memory.read32(STATUS).unwrap();

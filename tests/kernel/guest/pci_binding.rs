@@ -17,7 +17,7 @@ use serde_json::json;
 use vfio_common::route::{Opener as _, Target};
 use vfio_common::sysfs::{Host, SysfsError};
 
-use crate::machine::{self, Ran, attribute, complaint, link_name, run};
+use crate::machine::{self, Ran, attribute, complaint, link_name, run, tool};
 
 const EDU: &str = "0000:00:04.0";
 const NVME: &str = "0000:00:06.0";
@@ -111,12 +111,6 @@ fn records() -> Vec<String> {
     let names = fs::read_dir(STATE).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().into_string().unwrap());
     names.filter(|name| name != "lock").collect()
-}
-
-fn tool(arguments: &[&str]) {
-    let (name, rest) = arguments.split_first().unwrap();
-    let output = Command::new(name).args(rest).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 fn assert_refused(function: &Function, parts: &[&str]) {

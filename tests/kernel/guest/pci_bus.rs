@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -12,15 +11,11 @@ use pci_bus::{Address, Bus, Driver, PciId, PciInfo, ProbeDevice, ProbeError, Sri
 use serde_json::json;
 
 use crate::machine::{self, attribute, link_name};
-use crate::vfio_pci::Bound;
+use crate::vfio_pci::{Bound, Split, directory};
 
 /// QEMU's nvme with virtual functions.
 const WHOLE: &str = "0000:02:00.0";
 const TEST_DEVICE: &str = "0000:00:09.0";
-
-fn directory(address: Address) -> PathBuf {
-    Path::new("/sys/bus/pci/devices").join(address.to_string())
-}
 
 fn listed() -> Vec<Address> {
     let entries = fs::read_dir("/sys/bus/pci/devices").unwrap();
@@ -61,22 +56,6 @@ fn agrees_with_sysfs(info: &PciInfo) {
     assert_eq!(info.sriov, expected);
 }
 
-/// Virtual functions, until it is dropped.
-struct Split;
-
-impl Split {
-    fn new() -> Self {
-        fs::write(directory(WHOLE.parse().unwrap()).join("sriov_numvfs"), "2").unwrap();
-        Self
-    }
-}
-
-impl Drop for Split {
-    fn drop(&mut self) {
-        let _ = fs::write(directory(WHOLE.parse().unwrap()).join("sriov_numvfs"), "0");
-    }
-}
-
 #[test]
 fn a_scan_finds_every_function_as_sysfs_shows_it() {
     let bus = Bus::builder().build().unwrap();
@@ -86,7 +65,7 @@ fn a_scan_finds_every_function_as_sysfs_shows_it() {
     assert!(report.added.contains(&WHOLE.parse().unwrap()));
     bus.devices().iter().for_each(|info| agrees_with_sysfs(info));
 
-    let split = Split::new();
+    let split = Split::of(WHOLE);
     let report = bus.scan().unwrap();
     assert_eq!(report.added.len(), 2, "{report:?}");
     assert!(report.removed.is_empty() && report.changed.is_empty(), "{report:?}");
@@ -123,7 +102,7 @@ fn lspci() -> BTreeMap<Address, BTreeMap<String, String>> {
 
 #[test]
 fn a_scan_agrees_with_lspci() {
-    let _split = Split::new();
+    let _split = Split::of(WHOLE);
     let bus = Bus::builder().build().unwrap();
     bus.scan().unwrap();
     let ours = bus.devices().into_iter().map(|info| {

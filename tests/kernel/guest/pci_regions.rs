@@ -3,7 +3,7 @@
 use vfio_common::pci_config::Command;
 use vfio_common::region::RegionFlags;
 
-use crate::vfio_pci::Bound;
+use crate::vfio_pci::{Bound, switch_on};
 
 /// QEMU's test device: memory in BAR 0, ports in BAR 1, and a ROM that `tests/kernel/lib` gives it.
 const TEST_DEVICE: &str = "0000:00:09.0";
@@ -32,8 +32,7 @@ fn an_expansion_rom_is_read_and_neither_mapped_nor_written() {
 fn ports_are_read_and_written_through_the_descriptor() {
     let bound = Bound::new(TEST_DEVICE);
     let device = bound.open();
-    let config = device.pci_config().unwrap().unwrap();
-    config.set_command(config.command().unwrap() | Command::IO).unwrap();
+    switch_on(&device, Command::IO);
     let ports = device.region(PORTS).unwrap();
     assert_eq!(ports.mapped().len(), 0);
     // Chooses a test; its name begins at 0x10.
