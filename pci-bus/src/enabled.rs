@@ -1,9 +1,8 @@
 //! The command register of a function that is bound.
 
-use std::process;
-
 use vfio_common::device::Device;
 use vfio_common::pci_config::{Command, ConfigError, PciConfig};
+use vfio_common::process::Doer;
 
 /// A function that answers: its command register (`PCI_COMMAND`) has what a driver needs. Its drop takes
 /// back what was not set before, and nothing else; in a child of `fork`, whose parent uses the function on,
@@ -12,8 +11,8 @@ use vfio_common::pci_config::{Command, ConfigError, PciConfig};
 pub struct Enabled {
     config: PciConfig,
     switched_on: Command,
-    /// The process that switched it on.
-    process: u32,
+    /// Who switched it on.
+    doer: Doer,
 }
 
 /// The command register of a function could not be prepared.
@@ -47,7 +46,7 @@ impl Enabled {
         }
         let switched_on = wanted - found;
         // A write that fails may have reached the device, and is taken back, too.
-        let enabled = Self { config, switched_on, process: process::id() };
+        let enabled = Self { config, switched_on, doer: Doer::here() };
         if !switched_on.is_empty() {
             let step = "switch on memory and bus mastering in the command register";
             enabled.config.set_command(found | switched_on).map_err(failed(step))?;
@@ -64,7 +63,7 @@ impl Enabled {
 
 impl Drop for Enabled {
     fn drop(&mut self) {
-        if self.switched_on.is_empty() || self.process != process::id() {
+        if self.switched_on.is_empty() || !self.doer.is_here() {
             return;
         }
         if let Err(error) = self.take_back() {
@@ -94,7 +93,7 @@ mod tests {
             let mut enabled = Enabled::new(&device).unwrap();
             assert!(master());
             if is_child {
-                enabled.process = 0;
+                enabled.doer = Doer::of(0);
             }
             drop(enabled);
             assert_eq!(master(), expected);

@@ -18,6 +18,7 @@
 //! | [`bus`] | the engine of a bus: scan, match, probe |
 //! | `binding` | kernel drivers of devices: taken from the host for VFIO, and given back; with the feature `binding` |
 //! | [`diagnosis`] | why a device does not open, before it is opened; who holds it |
+//! | [`process`] | whose a value is, when processes fork |
 //! | [`sysfs`] | reading and writing sysfs below a root that can be moved |
 //!
 //! ```
@@ -93,7 +94,6 @@ mod eventfd;
 mod holders;
 mod mapping;
 mod mmio;
-mod process;
 mod uapi;
 
 #[cfg(feature = "binding")]
@@ -105,6 +105,7 @@ pub mod iommu;
 pub mod irq;
 pub mod migration;
 pub mod pci_config;
+pub mod process;
 pub mod region;
 pub mod route;
 pub mod sysfs;
