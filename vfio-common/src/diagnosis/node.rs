@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::{Examination, Finding};
-use crate::route::DeviceNumber;
+use crate::route::{DeviceNumber, udev_rule};
 
 impl Examination {
     /// `/dev/iommu`.
@@ -18,7 +18,7 @@ impl Examination {
         let missing =
             "modprobe iommufd, or pass the node into this container (--device /dev/iommu)";
         self.shared_node("iommu", missing, |node, problem| {
-            Finding::error(node.display(), problem).remedy(udev_rule("KERNEL==\"iommu\""))
+            Finding::error(node.display(), problem).remedy(to_ordinary_users(node))
         })
     }
 
@@ -67,19 +67,13 @@ impl Examination {
             let remedy = "let udev make it again (udevadm trigger), or start the container anew";
             return vec![Finding::error(subject, problem).remedy(remedy)];
         }
-        // The classes of groups and of devices (`group.c` and `vfio_main.c` in `drivers/vfio`).
-        let is_of_device = node.parent().is_some_and(|parent| parent.ends_with("vfio/devices"));
-        let class = if is_of_device { "SUBSYSTEM==\"vfio-dev\"" } else { "SUBSYSTEM==\"vfio\"" };
-        let no_access = |problem| Finding::error(subject, problem).remedy(udev_rule(class));
+        let no_access = |problem| Finding::error(subject, problem).remedy(to_ordinary_users(node));
         refused(node, &found, no_access).into_iter().collect()
     }
 }
 
-/// How a node that `key` tells from others is given to ordinary users.
-fn udev_rule(key: &str) -> String {
-    format!(
-        "run as root, or give the node to your group with a udev rule: {key}, GROUP=\"...\", MODE=\"0660\""
-    )
+fn to_ordinary_users(node: &Path) -> String {
+    format!("run as root, or give the node to your group with a udev rule: {}", udev_rule(node))
 }
 
 fn not_seen(error: &io::Error) -> String {

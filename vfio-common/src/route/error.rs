@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::node::DeviceNumber;
+use super::node::{DeviceNumber, is_of_device, udev_rule};
 use super::{Member, kvm};
 use crate::device::DeviceError;
 use crate::holders::{Holders, OpenFiles};
@@ -282,7 +282,6 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
     }
     let is_container = node.ends_with("vfio/vfio");
     let is_iommufd = node.ends_with("iommu");
-    let is_of_device = node.parent().is_some_and(|parent| parent.ends_with("vfio/devices"));
     let name = node.file_name().unwrap_or_default().to_string_lossy();
     match errno(source) {
         Some(Errno::ACCESS) if is_container => format!(
@@ -290,15 +289,9 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
             ownership(node)
         ),
         Some(Errno::ACCESS) => format!(
-            "{}; run as root, or let a udev rule give it to your group ({}, GROUP=\"...\", \
-             MODE=\"0660\")",
+            "{}; run as root, or let a udev rule give it to your group ({})",
             ownership(node),
-            match (is_iommufd, is_of_device) {
-                (true, _) => "KERNEL==\"iommu\"",
-                // The classes of `drivers/vfio/vfio_main.c` and `group.c` there.
-                (_, true) => "SUBSYSTEM==\"vfio-dev\"",
-                _ => "SUBSYSTEM==\"vfio\"",
-            }
+            udev_rule(node)
         ),
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) if is_container => {
             ": modprobe vfio, or pass the node into this container (--device /dev/vfio/vfio)".into()
@@ -307,7 +300,7 @@ fn node_advice(node: &Path, source: &io::Error) -> String {
             ": modprobe iommufd, or pass the node into this container (--device /dev/iommu)".into()
         }
         // A device's own node is looked for only where sysfs has it.
-        Some(Errno::NOENT) if is_of_device => format!(
+        Some(Errno::NOENT) if is_of_device(node) => format!(
             ": it is not there, though sysfs has it; pass --device {} to the container, or let udev \
              make it (udevadm trigger)",
             node.display()

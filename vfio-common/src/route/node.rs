@@ -10,6 +10,22 @@ use std::path::{Path, PathBuf};
 use super::OpenError;
 use crate::sysfs::Host;
 
+/// Whether a node is that of a device, as against a group's or one that all share.
+pub(crate) fn is_of_device(node: &Path) -> bool {
+    node.parent().is_some_and(|parent| parent.ends_with("vfio/devices"))
+}
+
+/// The udev rule that gives a node to a group of users.
+pub(crate) fn udev_rule(node: &Path) -> String {
+    let key = match (node.ends_with("iommu"), is_of_device(node)) {
+        (true, _) => "KERNEL==\"iommu\"",
+        // The classes of `drivers/vfio/vfio_main.c` and `group.c` there.
+        (_, true) => "SUBSYSTEM==\"vfio-dev\"",
+        _ => "SUBSYSTEM==\"vfio\"",
+    };
+    format!("{key}, GROUP=\"...\", MODE=\"0660\"")
+}
+
 /// Who opens device nodes: this process by their paths, or a broker with more privileges that passes
 /// descriptors over a socket.
 ///
